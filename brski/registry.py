@@ -1,0 +1,64 @@
+"""Constants of the standards, each with its section. No logic."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- object identifiers (dotted)
+ID_DATA: Final = "1.2.840.113549.1.7.1"  # RFC 5652 §4
+ID_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"  # RFC 5652 §5.1
+ID_CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"  # RFC 5652 §11.1
+ID_MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"  # RFC 5652 §11.2
+ID_SIGNING_TIME: Final = "1.2.840.113549.1.9.5"  # RFC 5652 §11.3
+ID_CHALLENGE_PASSWORD: Final = "1.2.840.113549.1.9.7"  # RFC 2985 §5.4.1; RFC 7030 §3.5  # noqa: S105 - an OID
+ID_EXTENSION_REQUEST: Final = "1.2.840.113549.1.9.14"  # RFC 2985 §5.4.2
+ID_CT_ANIMA_JSON_VOUCHER: Final = "1.2.840.113549.1.9.16.1.40"  # RFC 8366 §5.4
+ID_PE_MASA_URL: Final = "1.3.6.1.5.5.7.1.32"  # RFC 8995 §2.3.2
+ID_KP_CMC_RA: Final = "1.3.6.1.5.5.7.3.28"  # RFC 6402 §2.10; RFC 8995 §5.5.4
+ID_KP_SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"  # RFC 5280 §4.2.1.12
+ID_KP_CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"  # RFC 5280 §4.2.1.12
+ID_ON_HARDWARE_MODULE_NAME: Final = "1.3.6.1.5.5.7.8.4"  # RFC 4108 §5
+ID_AT_SERIAL_NUMBER: Final = "2.5.4.5"  # RFC 5280 App. A; RFC 8995 §2.3.1
+ID_AT_DN_QUALIFIER: Final = "2.5.4.46"  # RFC 5280 §4.1.2.4
+ID_EC_PUBLIC_KEY: Final = "1.2.840.10045.2.1"  # RFC 5480 §2.1.1
+SECP256R1: Final = "1.2.840.10045.3.1.7"  # RFC 5480 §2.1.1.1
+SECP384R1: Final = "1.3.132.0.34"  # RFC 5480 §2.1.1.1
+ECDSA_WITH_SHA256: Final = "1.2.840.10045.4.3.2"  # RFC 5758 §3.2
+ECDSA_WITH_SHA384: Final = "1.2.840.10045.4.3.3"  # RFC 5758 §3.2
+ECDSA_WITH_SHA512: Final = "1.2.840.10045.4.3.4"  # RFC 5758 §3.2
+SHA256_WITH_RSA: Final = "1.2.840.113549.1.1.11"  # RFC 4055 §5
+RSA_ENCRYPTION: Final = "1.2.840.113549.1.1.1"  # RFC 4055 §1.2
+ID_ED25519: Final = "1.3.101.112"  # RFC 8410 §3
+ID_SHA256: Final = "2.16.840.1.101.3.4.2.1"  # RFC 5754 §2.2
+ID_SHA384: Final = "2.16.840.1.101.3.4.2.2"  # RFC 5754 §2.3
+ID_SHA512: Final = "2.16.840.1.101.3.4.2.3"  # RFC 5754 §2.4
+
+# -- media types
+VOUCHER_CMS_JSON: Final = "application/voucher-cms+json"  # RFC 8366 §8.3; RFC 8995 §5.2
+VOUCHER_JWS_JSON: Final = "application/voucher-jws+json"  # draft-ietf-anima-jws-voucher
+VOUCHER_COSE: Final = "application/voucher+cose"  # draft-ietf-anima-constrained-voucher
+JSON: Final = "application/json"  # RFC 8259; RFC 8995 §5.7, §5.8, §5.9.4
+PKCS10: Final = "application/pkcs10"  # RFC 5967; RFC 7030 §4.2.1
+PKCS7_MIME: Final = "application/pkcs7-mime"  # RFC 7030 §4.1.3
+PKCS7_CERTS_ONLY: Final = "application/pkcs7-mime; smime-type=certs-only"  # RFC 7030 §4.2.3
+CSR_ATTRIBUTES: Final = "application/csrattrs"  # RFC 7030 §4.5.2
+TEXT: Final = "text/plain"  # RFC 8995 §5.6
+
+# -- well-known paths
+BRSKI_ROOT: Final = "/.well-known/brski"  # RFC 8995 §8.3.1
+REQUEST_VOUCHER: Final = "/requestvoucher"  # RFC 8995 §5.2, §5.5
+VOUCHER_STATUS: Final = "/voucher_status"  # RFC 8995 §5.7
+REQUEST_AUDIT_LOG: Final = "/requestauditlog"  # RFC 8995 §5.8
+ENROLL_STATUS: Final = "/enrollstatus"  # RFC 8995 §5.9.4
+EST_ROOT: Final = "/.well-known/est"  # RFC 7030 §3.2.2
+CA_CERTS: Final = "/cacerts"  # RFC 7030 §4.1
+CSR_ATTRS: Final = "/csrattrs"  # RFC 7030 §4.5
+SIMPLE_ENROLL: Final = "/simpleenroll"  # RFC 7030 §4.2
+SIMPLE_REENROLL: Final = "/simplereenroll"  # RFC 7030 §4.2.2
+
+# -- limits
+NONCE_OCTETS: Final = (8, 32)  # RFC 8366 §5.3: least and most, after base64
+RETRY_AFTER_CAP_S: Final = 60  # RFC 8995 §5.6
+BODY_LIMIT: Final = 64 * 1024  # ours: a voucher-request with its chains needs less than 16 kB
+CERTIFICATES_LIMIT: Final = 8  # ours: in one message or handshake
+NEVER_EXPIRES: Final = "99991231235959Z"  # RFC 5280 §4.1.2.5; 802.1AR

@@ -1,0 +1,39 @@
+"""The port to whatever holds a device's manufacturer identity."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cryptography import x509
+
+from brski.pki.signer import Signer
+
+
+class DeviceIdentity(Protocol):
+    """A device's IDevID key and what it may say of it."""
+
+    @property
+    def serial_number(self) -> str:
+        """As the device asserts it."""
+
+    @property
+    def idevid_issuer(self) -> bytes | None:
+        """20-octet keyIdentifier of the OEM's issuer, when the device knows it."""
+
+    @property
+    def carried(self) -> bool:
+        """Whether the device holds its IDevID certificate."""
+
+    @property
+    def client_chain(self) -> tuple[x509.Certificate, ...]:
+        """What it shows in TLS: the IDevID chain, or the one assertion certificate; leaf first."""
+
+    @property
+    def voucher_anchors(self) -> tuple[x509.Certificate, ...]:
+        """Whom alone it believes vouchers (RFC 8995 §5.6.1)."""
+
+    def signer(self) -> Signer:
+        """The IDevID key."""
+
+    def tls_private_key(self) -> object:
+        """What :mod:`brski.edge.tls_client` takes as key: a ``cryptography`` private key."""

@@ -1,0 +1,58 @@
+"""The port to the certification authority that issues LDevIDs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from cryptography import x509
+
+from brski.pki.signer import PublicKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LDevIDRequest:
+    """What the registrar, having judged, asks a CA for."""
+
+    idevid_issuer: bytes  # 20-octet keyIdentifier
+    serial_number: str
+    csr: bytes  # PKCS #10, DER; its proof of possession is verified
+    public_key: PublicKey  # the CSR's
+    subject: x509.Name  # as admitted (METHOD: serialNumber, dnQualifier), not as asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """The CA wants to be asked again (RFC 7030 §4.2.3)."""
+
+    retry_after_s: int
+
+
+class CABackend(Protocol):
+    """Issues in two steps, so that nothing is signed that is not on record.
+
+    ``prepare`` fixes the exact octets of what will be signed (or sent); the registrar makes them
+    durable; ``complete`` acts on them and gives the same certificate for the same octets, after a
+    restart too.
+    """
+
+    def ca_certificates(self) -> tuple[x509.Certificate, ...]:
+        """Issuing CA first, root last (RFC 7030 §4.1.3)."""
+
+    def prepare(self, request: LDevIDRequest, *, now: datetime) -> bytes:
+        """Fix what will be signed: DER TBSCertificate, or the CSR for a remote CA.
+
+        Raises:
+            CSRMismatch: this CA cannot issue what is asked.
+        """
+
+    async def complete(self, intent: bytes) -> x509.Certificate | Pending:
+        """Sign (or send) *intent*, as :meth:`prepare` gave it.
+
+        Raises:
+            Unavailable: the CA does not answer; *intent* stays valid.
+        """
+
+    async def close(self) -> None:
+        """Give back connections and sessions."""

@@ -1,0 +1,39 @@
+"""The port to manufacturers' MASAs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MASAAnswer:
+    """A MASA's 200."""
+
+    body: bytes
+    media_type: str
+
+
+class MASALink(Protocol):
+    """Carries a signed registrar voucher-request to a MASA. Judges addresses and TLS, never
+    vouchers.
+    """
+
+    async def request_voucher(self, masa_url: str, body: bytes, media_type: str) -> MASAAnswer:
+        """POST *body* to ``{masa_url}/requestvoucher`` (RFC 8995 §5.5).
+
+        Args:
+            masa_url: base URL without a final slash, from
+            :func:`brski.pki.extensions.masa_base_url`.
+
+        Raises:
+            VoucherRefused: 4xx; the reason holds status and the MASA's one line.
+            Unavailable: 5xx, no answer in time, TLS failure, an address that is not allowed.
+            UnexpectedResponse: a redirect, a wrong media type, a body over the limit.
+        """
+
+    async def request_audit_log(self, masa_url: str, body: bytes, media_type: str) -> MASAAnswer:
+        """POST the same *body* to ``{masa_url}/requestauditlog`` (RFC 8995 §5.8); raises likewise."""
+
+    async def close(self) -> None:
+        """Give back connections."""
