@@ -7,6 +7,8 @@ private key or a whole voucher.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class OnboardingError(Exception):
     """What every refusal shares; never raised itself.
@@ -16,6 +18,8 @@ class OnboardingError(Exception):
         section: the rule, such as ``"RFC 8995 §5.6.1"``; empty where no standard speaks.
         hint: what a person at a terminal could try next; empty where nothing helps.
     """
+
+    alarm: ClassVar[bool] = False  # more than a stray refusal: a person should look
 
     def __init__(self, reason: str, *, section: str = "", hint: str = "") -> None:
         super().__init__(reason)
@@ -71,6 +75,12 @@ class KeyMismatch(PeerError):
     """The key that was proven is not the key on record."""
 
 
+class CertificateMismatch(KeyMismatch):
+    """A certificate of a trusted manufacturer that is not the one on its record; an alarm."""
+
+    alarm = True
+
+
 class SerialNumberMismatch(PeerError):
     """Two serial numbers that must be equal differ (RFC 8995 §5.5)."""
 
@@ -113,8 +123,20 @@ class UnexpectedResponse(PeerError):
     """A status, header or body that the protocol does not foresee."""
 
 
+class SlowPeer(PeerError):
+    """A message did not arrive whole in its time, or its sender left in the middle of it."""
+
+
+class HandshakeFailed(PeerError):
+    """No TLS session came about: the other side broke it off, or speaks no TLS that we do."""
+
+
 class Refused(OnboardingError):
     """A sound message, and policy says no."""
+
+
+class AddressNotAllowed(Refused):
+    """A host name leads to an address that this side does not connect to."""
 
 
 class PledgeNotExpected(Refused):
@@ -132,6 +154,8 @@ class DeviceRevoked(Refused):
 class DeviceAmbiguous(Refused):
     """More than one manufacturer has a record that passes; an alarm."""
 
+    alarm = True
+
 
 class DomainNotTrusted(Refused):
     """This registrar is not entitled to what it asks (RFC 8995 §5.5.4)."""
@@ -147,6 +171,10 @@ class AuditLogUnacceptable(Refused):
 
 class VoucherRefused(Refused):
     """The MASA, or the registrar, answered the voucher-request with a refusal."""
+
+
+class MASAAddressRefused(Refused):
+    """A device's MASA URL leads to where the registrar must not go."""
 
 
 class VoucherRejected(Refused):
@@ -195,6 +223,10 @@ class SettingsError(LocalError):
 
 class KeyUnusable(LocalError):
     """A private key of ours that cannot be read or does not fit its certificate."""
+
+
+class FileUnusable(LocalError):
+    """A file or folder that cannot be read or written: missing, not permitted, of another kind."""
 
 
 class StateError(LocalError):
