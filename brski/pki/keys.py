@@ -1,0 +1,251 @@
+"""Which public keys are accepted, and how keys and certificates come out of their octets.
+
+Every key that a peer shows passes :func:`load_spki` or :func:`check_public_key` before it verifies
+anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
+
+from brski.errors import KeyNotAllowed, Malformed
+from brski.pki import der
+from brski.pki.signer import PublicKey
+
+RSA_BITS: Final = (2048, 4096)  # least and most: below is weak, above a verification costs too much
+RSA_EXPONENT: Final = 65537
+
+_CERTIFICATE_OCTETS_LIMIT: Final = 32 * 1024
+_SECTION: Final = "RFC 5480 §2.2"
+
+# The SubjectPublicKeyInfo of each elliptic key type is a fixed head and a fixed number of octets:
+# the named curve and the uncompressed point (04) are in the head, so nothing else gets past the
+# comparison.
+_FIXED_SPKI: Final = (
+    (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), 91),  # P-256
+    (bytes.fromhex("3076301006072a8648ce3d020106052b8104002203620004"), 120),  # P-384
+    (bytes.fromhex("302a300506032b6570032100"), 44),  # Ed25519
+)
+_RSA_ALGORITHM: Final = bytes.fromhex("300d06092a864886f70d0101010500")
+
+_PEM_CERTIFICATE: Final = re.compile(
+    rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----"
+)
+
+
+def check_public_key(key: object) -> PublicKey:
+    """Return *key* if signatures may be verified under it.
+
+    Accepted are P-256, P-384, Ed25519, and RSA of 2048 to 4096 bits with exponent 65537.
+
+    Args:
+        key: a public key object of ``cryptography``, or the DER of a SubjectPublicKeyInfo (then
+            also the named curve and the uncompressed point are demanded, as :func:`load_spki`).
+
+    Raises:
+        KeyNotAllowed: another type, curve, size, exponent or point form.
+
+    RFC 5480 §2; RFC 8017 §3.1; RFC 8410 §3.
+    """
+    if isinstance(key, bytes):
+        return load_spki(key)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        if not isinstance(key.curve, (ec.SECP256R1, ec.SECP384R1)):
+            raise KeyNotAllowed(f"curve {key.curve.name} is not accepted", section=_SECTION)
+        return key
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key
+    if isinstance(key, rsa.RSAPublicKey):
+        return _check_rsa(key)
+    raise KeyNotAllowed(f"keys of type {type(key).__name__} are not accepted")
+
+
+def _check_rsa(key: rsa.RSAPublicKey) -> rsa.RSAPublicKey:
+    least, most = RSA_BITS
+    if not least <= key.key_size <= most:
+        raise KeyNotAllowed(f"RSA key of {key.key_size} bits, {least} to {most} are accepted")
+    exponent = key.public_numbers().e
+    if exponent != RSA_EXPONENT:
+        raise KeyNotAllowed(f"RSA exponent {exponent % 2**64}, {RSA_EXPONENT} is accepted")
+    return key
+
+
+def load_spki(spki: bytes) -> PublicKey:
+    """Read a SubjectPublicKeyInfo.
+
+    Args:
+        spki: DER, nothing after it.
+
+    Returns:
+        The key; an elliptic curve's point lies on it.
+
+    Raises:
+        KeyNotAllowed: not one of the accepted kinds in its one accepted encoding: named curve,
+            uncompressed point, minimal DER.
+
+    RFC 5480 §2; RFC 8410 §4.
+    """
+    fixed = any(len(spki) == size and spki.startswith(head) for head, size in _FIXED_SPKI)
+    if not fixed and _RSA_ALGORITHM not in spki[:24]:
+        raise KeyNotAllowed(
+            "public key is not P-256 or P-384 by name with an uncompressed point, Ed25519 or RSA",
+            section=_SECTION,
+        )
+    try:
+        key = check_public_key(load_der_public_key(spki))
+    except (ValueError, UnsupportedAlgorithm) as err:
+        raise KeyNotAllowed("public key cannot be read", section=_SECTION) from err
+    if not fixed and encode_spki(key) != spki:
+        raise KeyNotAllowed("public key is not in its one DER encoding", section=_SECTION)
+    return key
+
+
+def encode_spki(key: PublicKey) -> bytes:
+    """Write *key* as SubjectPublicKeyInfo, DER, points uncompressed.
+
+    RFC 5280 §4.1.2.7.
+    """
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def spki_of(certificate: x509.Certificate) -> bytes:
+    """Cut the SubjectPublicKeyInfo out of the certificate's own DER.
+
+    Never encoded anew from a loaded key: two encodings of one key must not count as equal.
+
+    Args:
+        certificate: as parsed.
+
+    Returns:
+        DER, header included.
+
+    RFC 5280 §4.1.
+    """
+    tbs = certificate.tbs_certificate_bytes
+    fields = _tbs_fields(tbs)
+    return der.octets_of(tbs, fields[5])
+
+
+def _tbs_fields(tbs: bytes) -> list[der.Element]:
+    """serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo, without version."""
+    position = der.read_element(tbs).content
+    first = der.read_element(tbs, position)
+    if first.tag == 0xA0:
+        position = first.end
+    fields = []
+    for _ in range(6):
+        fields.append(der.read_element(tbs, position))
+        position = fields[-1].end
+    return fields
+
+
+def public_key_of_certificate(certificate: x509.Certificate) -> PublicKey:
+    """The certificate's key, accepted by kind, size and encoding.
+
+    Raises:
+        KeyNotAllowed: as :func:`load_spki`.
+
+    RFC 5280 §4.1.2.7.
+    """
+    return load_spki(spki_of(certificate))
+
+
+def spki_sha256(certificate: x509.Certificate) -> bytes:
+    """SHA-256 of the certificate's SubjectPublicKeyInfo, 32 octets.
+
+    RFC 7469 §2.4.
+    """
+    return hashlib.sha256(spki_of(certificate)).digest()
+
+
+def parse_certificate(data: bytes) -> x509.Certificate:
+    """Read one certificate; whatever is wrong with it as a value shows here and not later.
+
+    Nothing is judged: neither its signature, its validity nor its key.
+
+    Args:
+        data: DER, nothing after it.
+
+    Returns:
+        The certificate; names, dates and extensions have been read once, so that they can be again.
+
+    Raises:
+        Malformed: not DER, not a certificate, a serial number that is not positive, an extension
+            twice or not as its type demands.
+        TooLarge: more than 32 kB.
+
+    RFC 5280 §4.1.
+    """
+    der.check_der(data, max_octets=_CERTIFICATE_OCTETS_LIMIT)
+    _check_certificate_number(data)
+    try:
+        certificate = x509.load_der_x509_certificate(data)
+        _read_lazy_parts(certificate)
+    except (
+        ValueError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ) as err:
+        raise Malformed(f"certificate cannot be read: {err}", section="RFC 5280 §4.1") from err
+    return certificate
+
+
+def _check_certificate_number(data: bytes) -> None:
+    # The library warns of these at every load and will refuse them one day.
+    tbs = der.read_element(data, der.read_element(data).content)
+    number = _tbs_fields(der.octets_of(data, tbs))[0]
+    start = tbs.start + number.content
+    if number.tag != der.INTEGER or data[start] & 0x80 or number.end - number.content > 21:
+        raise Malformed("certificate without a positive serial number", section="RFC 5280 §4.1.2.2")
+    if not any(data[start : tbs.start + number.end]):
+        raise Malformed("certificate with serial number 0", section="RFC 5280 §4.1.2.2")
+
+
+def _read_lazy_parts(certificate: x509.Certificate) -> None:
+    _ = certificate.subject, certificate.issuer, certificate.extensions
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
+def parse_pem_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """Read every certificate of a PEM file, in its order; other blocks and text are passed over.
+
+    Args:
+        pem: RFC 7468 text, such as a chain, leaf first.
+
+    Raises:
+        Malformed: no certificate in it, bad base64, or a block that :func:`parse_certificate`
+            refuses.
+        TooLarge: as :func:`parse_certificate`.
+
+    RFC 7468 §5.
+    """
+    blocks = _PEM_CERTIFICATE.findall(pem)
+    if not blocks or len(blocks) != pem.count(b"-----BEGIN CERTIFICATE-----"):
+        raise Malformed("PEM without a whole certificate", section="RFC 7468 §5")
+    return tuple(parse_certificate(_decode_pem_block(block)) for block in blocks)
+
+
+def _decode_pem_block(block: bytes) -> bytes:
+    try:
+        return base64.b64decode(b"".join(block.split()), validate=True)
+    except binascii.Error as err:
+        raise Malformed("PEM block is not base64", section="RFC 7468 §3") from err
+
+
+def certificate_der(certificate: x509.Certificate) -> bytes:
+    """The certificate's own octets, DER."""
+    return certificate.public_bytes(Encoding.DER)
