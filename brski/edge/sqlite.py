@@ -35,7 +35,11 @@ _NOT_OURS: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def connect(
-    path: Path, *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+    path: Path,
+    *,
+    read_only: bool = False,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+    any_thread: bool = False,
 ) -> sqlite3.Connection:
     """Open a database file: WAL, ``synchronous=FULL``, foreign keys on, no implicit transactions.
 
@@ -46,6 +50,7 @@ def connect(
         path: the file; made when missing, unless *read_only*.
         read_only: refuse every write.
         busy_timeout_s: how long to wait for another process's lock.
+        any_thread: threads may share the connection; they must take turns.
 
     Raises:
         Unavailable: locked, read-only, no space.
@@ -63,6 +68,7 @@ def connect(
             uri=True,
             timeout=busy_timeout_s,
             isolation_level=None,
+            check_same_thread=not any_thread,
         )
     except sqlite3.Error as err:
         raise database_error(err, path) from err

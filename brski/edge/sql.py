@@ -1,0 +1,327 @@
+"""SQLAlchemy Core over SQLite for the online roles: one writer thread that groups commits.
+
+A commit waits for the disk; a disk that takes 5 ms for one flush still keeps thousands of promises
+a second when the calls that wait for it share it. So every change is a function over a connection,
+handed to :class:`Writer`: calls that come while a flush is under way run together in the next
+transaction, each behind its own savepoint, and none is answered before that transaction is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import NullPool
+
+from brski.edge.sqlite import BUSY_TIMEOUT_S, connect, database_error
+from brski.errors import StateError, Unavailable
+
+T = TypeVar("T")
+
+BACKLOG: Final = 4096  # ours: calls that may wait for the writer before new ones are turned away
+GROUP: Final = 256  # ours: calls in one transaction, so that none waits for a crowd behind it
+
+
+def sqlite_engine(
+    path: Path, *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+) -> Engine:
+    """An engine without a pool over one SQLite file, with our pragmas on each connection.
+
+    Transactions of a writing engine begin with ``BEGIN IMMEDIATE``, so that two writers queue at
+    the start instead of failing in the middle. For programs that need no event loop, and what
+    :class:`Writer` stands on. Wrap its use in :func:`translated`.
+
+    Args:
+        path: made with mode 0600 when missing, unless *read_only*.
+        read_only: every write is refused; the file must exist.
+        busy_timeout_s: how long to wait for another process's lock.
+    """
+    opened = partial(
+        connect, path, read_only=read_only, busy_timeout_s=busy_timeout_s, any_thread=True
+    )
+    engine = create_engine("sqlite+pysqlite://", creator=opened, poolclass=NullPool)
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "begin", on_begin)
+    return engine
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what the database says inside the block into our errors.
+
+    Raises:
+        Unavailable: locked, full, read-only, failing disk.
+        StateError: damaged, not a database, or a statement that does not fit the schema.
+        sqlalchemy.exc.IntegrityError: as it is, for the caller to name.
+    """
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as err:
+        if isinstance(err.orig, sqlite3.Error):
+            raise database_error(err.orig, path) from err
+        raise
+
+
+def prepare_schema(connection: Connection, metadata: MetaData, version: int, path: Path) -> None:
+    """Create *metadata*'s tables in an empty file, or see that the file has that version.
+
+    Args:
+        connection: inside a transaction.
+        version: from 1; kept in ``PRAGMA user_version``.
+        path: for the message.
+
+    Raises:
+        StateError: the file has another version, or tables of another program.
+    """
+    found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if found == version:
+        return
+    if found != 0 or inspect(connection).get_table_names():
+        raise StateError(
+            f"{path} has schema version {found}, this program writes {version}",
+            hint="another version of this program, or another program, wrote it",
+        )
+    metadata.create_all(connection)
+    connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    function: Callable[[Connection], T]
+    future: asyncio.Future[T]
+    result: T | None = None
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        if self.future.cancelled():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)  # type: ignore[arg-type]  # None only if T has it
+
+
+class _TransactionLost(Exception):
+    """SQLite has rolled the whole transaction back by itself (full disk, failing disk)."""
+
+
+class Writer:
+    """The one way to change, and the near way to read, one SQLite database.
+
+    Args:
+        path: the file; made when missing.
+        metadata: tables to create in a new file; None leaves the schema alone.
+        version: the schema's, see :func:`prepare_schema`.
+        backlog: waiting calls beyond which :meth:`run` raises at once.
+        busy_timeout_s: how long to wait for another process's lock.
+
+    Raises:
+        Unavailable, StateError, FileUnusable: the file cannot be opened or is not ours.
+
+    Opening blocks; do it before serving. One instance for each file and process.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: MetaData | None = None,
+        *,
+        version: int = 1,
+        backlog: int = BACKLOG,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
+        self._path = path
+        self._backlog = backlog
+        self._closed = False
+        engine = sqlite_engine(path, busy_timeout_s=busy_timeout_s)
+        with translated(path):
+            self._connection = engine.connect()
+            try:
+                if metadata is not None:
+                    with self._connection.begin():
+                        prepare_schema(self._connection, metadata, version, path)
+                readers = sqlite_engine(path, read_only=True, busy_timeout_s=busy_timeout_s)
+                self._near = readers.connect()
+                self._far = readers.connect()
+            except BaseException:
+                self._connection.close()
+                raise
+        self._near_lock = threading.Lock()
+        self._far_thread = ThreadPoolExecutor(1, f"read {path.name}")
+        self._queue: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"write {path.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    async def run(self, function: Callable[[Connection], T]) -> T:
+        """Change the database by *function*; return its result once that is on the disk.
+
+        *function* runs in the writer thread, after all calls made before it, inside a transaction
+        that it must neither commit nor roll back. What it raises undoes what it did, nothing else,
+        and is raised here, likewise only after the others' commit. A caller that is cancelled
+        while it waits does not stop its call: it may be done or not.
+
+        Args:
+            function: short and without other effects than on the connection; returns plain values,
+                no open results.
+
+        Raises:
+            Unavailable: locked, full, read-only or failing disk, too many waiting calls, closed;
+                then nothing of *function* is durable.
+            StateError: the file is damaged, or a statement does not fit the schema.
+            Exception: what *function* raised, ``IntegrityError`` included.
+        """
+        if self._closed:
+            raise Unavailable(f"database {self._path} is closed")
+        if self._queue.qsize() >= self._backlog:
+            raise Unavailable(f"database {self._path}: {self._backlog} calls wait already")
+        job: _Job[T] = _Job(function, asyncio.get_running_loop().create_future())
+        self._queue.put(job)
+        return await job.future
+
+    def read(self, function: Callable[[Connection], T]) -> T:
+        """Read by *function*, in the caller's thread, now: for look-ups by key.
+
+        It sees what is durable, in one snapshot, and waits for no writer.
+
+        Raises:
+            Unavailable, StateError: as :meth:`run`; also when *function* tries to write.
+        """
+        with self._near_lock:
+            return self._read_on(self._near, function)
+
+    async def read_aside(self, function: Callable[[Connection], T]) -> T:
+        """Read by *function* in a thread of its own: for lists and sums. As :meth:`read`."""
+        loop = asyncio.get_running_loop()
+        try:
+            reading = loop.run_in_executor(self._far_thread, self._read_on, self._far, function)
+        except RuntimeError as err:  # the executor has been shut down
+            raise Unavailable(f"database {self._path} is closed") from err
+        return await reading
+
+    async def close(self) -> None:
+        """Finish the calls that wait, then close the file. Calling it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._far_thread.shutdown)
+        with self._near_lock:
+            for connection in (self._near, self._far, self._connection):
+                connection.close()
+
+    def _read_on(self, connection: Connection, function: Callable[[Connection], T]) -> T:
+        if connection.closed:
+            raise Unavailable(f"database {self._path} is closed")
+        with translated(self._path):
+            try:
+                return function(connection)
+            finally:
+                connection.rollback()
+
+    # -- the writer thread ---------------------------------------------------------------------
+
+    def _work(self) -> None:
+        closing = False
+        while not closing:
+            group = [self._queue.get()]
+            while len(group) < GROUP:
+                try:
+                    group.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            jobs = [job for job in group if job is not None]
+            closing = len(jobs) < len(group)  # run() puts nothing behind the end mark
+            if jobs:
+                self._commit(jobs)
+                self._deliver(jobs)
+
+    def _commit(self, jobs: list[_Job[Any]]) -> None:
+        """Run *jobs* in one transaction; each has its result or error afterwards."""
+        try:
+            with translated(self._path), self._connection.begin():
+                for job in jobs:
+                    self._attempt(job)
+        except _TransactionLost as err:
+            self._fail(jobs, _named(err.__cause__, self._path))
+        except (
+            BaseException
+        ) as err:  # whatever it is: the callers must hear of it, here they cannot
+            self._fail(jobs, err)
+
+    def _attempt(self, job: _Job[Any]) -> None:
+        connection = self._connection
+        connection.exec_driver_sql("SAVEPOINT job")
+        try:
+            job.result = job.function(connection)
+        except BaseException as err:  # a thread that ends here would leave its callers waiting
+            if not self._driver().in_transaction:
+                raise _TransactionLost from err
+            connection.exec_driver_sql("ROLLBACK TO job")
+            job.error = _named(err, self._path)
+        connection.exec_driver_sql("RELEASE job")
+
+    def _driver(self) -> sqlite3.Connection:
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - for the type
+        return driver
+
+    def _fail(self, jobs: list[_Job[Any]], cause: BaseException) -> None:
+        with suppress(sqlite3.Error):
+            self._driver().rollback()  # SQLAlchemy leaves a transaction open whose COMMIT failed
+        for job in jobs:
+            match cause:  # one object for each caller, since tracebacks grow on what is raised
+                case Unavailable():
+                    job.error = Unavailable(cause.reason, retry_after_s=cause.retry_after_s)
+                case StateError():
+                    job.error = StateError(cause.reason, hint=cause.hint)
+                case _:
+                    job.error = RuntimeError("a call broke the transaction that it shared")
+            job.error.__cause__ = cause
+
+    def _deliver(self, jobs: list[_Job[Any]]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
+        for job in jobs:
+            by_loop.setdefault(job.future.get_loop(), []).append(job)
+        for loop, settled in by_loop.items():
+            with suppress(RuntimeError):  # that loop has been closed: nobody waits
+                loop.call_soon_threadsafe(_settle, settled)
+
+
+def _settle(jobs: list[_Job[Any]]) -> None:
+    for job in jobs:
+        job.settle()
+
+
+def _named(error: BaseException | None, path: Path) -> BaseException:
+    """The error that a caller shall see for what its function raised."""
+    match error:
+        case None:
+            return Unavailable(f"database {path}: transaction lost")
+        case DBAPIError(orig=sqlite3.Error() as said) if not isinstance(error, IntegrityError):
+            named = database_error(said, path)
+            named.__cause__ = error
+            return named
+    return error
