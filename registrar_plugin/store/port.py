@@ -7,11 +7,12 @@ grouped). State is keyed by :class:`~registrar_plugin.identity.model.DeviceKey`.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from registrar_plugin.identity.model import DeviceKey
+from registrar_plugin.telemetry.events import Event
 
 
 class IntentKind(enum.StrEnum):
@@ -19,21 +20,6 @@ class IntentKind(enum.StrEnum):
 
     REGISTRAR_VOUCHER_REQUEST = "registrar-voucher-request"
     LDEVID = "ldevid"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One line of the journal."""
-
-    at: datetime
-    kind: str  # such as "voucher-request-received"; listed in registrar_plugin.telemetry.events
-    outcome: str  # "done" or "refused"
-    device: DeviceKey | None = None  # None while the device is not known
-    asserted_serial_number: str = ""  # what a peer claims, when *device* is None
-    reason: str = ""  # for the operator
-    code: str = ""  # OnboardingError.code of a refusal
-    peer_address: str = ""
-    details: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +33,7 @@ class Onboarding:
     presentation: str  # "carried" or "asserted"
     idevid_chain: tuple[bytes, ...]  # DER, leaf first
     pledge_request: bytes  # as received
+    request_digest: bytes  # SHA-256 of it: names this onboarding among the device's
     registrar_request: bytes | None = None  # as signed
     voucher: bytes | None = None  # as received from the MASA
     voucher_media_type: str = ""
@@ -86,9 +73,16 @@ class Journal(Protocol):
     async def record(self, *events: Event) -> None:
         """Append *events*."""
 
-    async def begin(self, onboarding: Onboarding, event: Event) -> None:
-        """Put *onboarding* in place of the device's former one, and append *event*, in one
-        transaction.
+    async def begin(self, onboarding: Onboarding, octets: bytes, *events: Event) -> Intent:
+        """Put *onboarding* in place of the device's former one, with the intent to sign its
+        registrar voucher-request, and append *events*, in one transaction.
+
+        Args:
+            octets: the unsigned registrar voucher-request, as its serialization encodes it.
+
+        Returns:
+            The new intent, or the one that stands, completed or not, when this very pledge
+            voucher-request began the onboarding that stands: a repeated request changes nothing.
         """
 
     async def onboarding(self, device: DeviceKey) -> Onboarding | None:
@@ -97,28 +91,30 @@ class Journal(Protocol):
     async def onboarding_by_key(self, idevid_spki_sha256: bytes) -> Onboarding | None:
         """The onboarding whose IDevID has this key; one key belongs to one device."""
 
-    async def intend(
-        self,
-        kind: IntentKind,
-        device: DeviceKey,
-        octets: bytes,
-        request_digest: bytes,
-        event: Event,
+    async def intend_ldevid(
+        self, device: DeviceKey, octets: bytes, csr_digest: bytes, *events: Event
     ) -> Intent:
-        """Make an intent durable, or return the open or completed one of the same kind, device and
-        digest.
+        """Make the intent to issue an LDevID durable, or return the one of the same device and CSR,
+        completed or not.
         """
 
-    async def complete_registrar_request(self, intent: Intent, result: bytes, event: Event) -> None:
+    async def complete_registrar_request(
+        self, intent: Intent, result: bytes, *events: Event
+    ) -> None:
         """Store the signed registrar voucher-request with its intent and its onboarding."""
 
     async def complete_voucher(
-        self, device: DeviceKey, voucher: bytes, media_type: str, event: Event
+        self, onboarding: Onboarding, voucher: bytes, media_type: str, *events: Event
     ) -> None:
-        """Store the MASA's voucher with the onboarding."""
+        """Store the MASA's voucher with the onboarding.
+
+        Raises:
+            WrongOrder: a later voucher-request of the device has replaced *onboarding*; so for the
+                two that follow.
+        """
 
     async def complete_ldevid(
-        self, intent: Intent, certificate: IssuedCertificate, event: Event
+        self, intent: Intent, certificate: IssuedCertificate, *events: Event
     ) -> bytes:
         """Store the LDevID; the device's former active one becomes superseded in the same
         transaction.
@@ -128,11 +124,13 @@ class Journal(Protocol):
             before.
         """
 
-    async def set_voucher_status(self, device: DeviceKey, accepted: bool, event: Event) -> None:
+    async def set_voucher_status(
+        self, onboarding: Onboarding, accepted: bool, *events: Event
+    ) -> None:
         """What the pledge said of its voucher."""
 
     async def set_audit_verdict(
-        self, device: DeviceKey, good: bool, reason: str, event: Event
+        self, onboarding: Onboarding, good: bool, reason: str, *events: Event
     ) -> None:
         """What the registrar judged of the audit log."""
 

@@ -1,0 +1,49 @@
+"""The journal's entries as values: what can happen in an onboarding, and how it is written down."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from registrar_plugin.identity.model import DeviceKey
+
+
+class EventKind(enum.StrEnum):
+    """Every line that a journal may hold, in the order of an onboarding."""
+
+    VOUCHER_REQUEST = "voucher-request"  # a pledge asked (RFC 8995 §5.2)
+    IDENTITY = "identity"  # who is it
+    ADMISSION = "admission"  # may it
+    REGISTRAR_VOUCHER_REQUEST = "registrar-voucher-request"  # signed, to the MASA (§5.5)
+    VOUCHER = "voucher"  # the MASA's answer (§5.6)
+    VOUCHER_STATUS = "voucher-status"  # what the pledge said of it (§5.7)
+    AUDIT_LOG = "audit-log"  # what the registrar judged of the MASA's log (§5.8)
+    ENROLL = "enroll"  # a certificate request (§5.9)
+    LDEVID_INTENT = "ldevid-intent"  # about to be signed
+    LDEVID = "ldevid"  # issued
+    ENROLL_STATUS = "enroll-status"  # what the pledge said of it (§5.9.4)
+    RESTART = "restart"  # an intent of an earlier run was completed
+    ALARM = "alarm"  # a person should look
+
+
+class Outcome(enum.StrEnum):
+    """How the step ended."""
+
+    DONE = "done"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the journal."""
+
+    at: datetime
+    kind: EventKind
+    outcome: Outcome = Outcome.DONE
+    device: DeviceKey | None = None  # None while the device is not known
+    asserted_serial_number: str = ""  # what a peer claims, when *device* is None
+    reason: str = ""  # for the operator
+    code: str = ""  # OnboardingError.code of a refusal
+    peer_address: str = ""
+    details: dict[str, str] = field(default_factory=dict)
