@@ -1,0 +1,1 @@
+"""Who the device is: its IDevID key, and what it may say of it."""
