@@ -87,10 +87,16 @@ class VoucherSerialization(Protocol):
         Args:
             payload: the voucher document.
             signer: its ``chain[0]`` names the key, unless *name_by_key_identifier*, which takes the
-            SHA-1 of
-                the public key's BIT STRING (RFC 5280 §4.2.1.2 method 1) and needs no certificate.
-            certificates: to be enclosed, in this order.
+                SHA-1 of the public key's BIT STRING (RFC 5280 §4.2.1.2 method 1) and needs no
+                certificate.
+            certificates: to be enclosed; a serialization whose standard orders them, as CMS does,
+                does not keep this order.
             signing_time: aware; left out when None.
+
+        Raises:
+            KeyUnusable: a signer without certificate is to be named by its certificate.
+            KeyNotAllowed: the signer's key is of a kind that is not accepted.
+            LocalError: a message that no reader would take.
         """
 
     def sign(
@@ -102,7 +108,7 @@ class VoucherSerialization(Protocol):
         signing_time: datetime | None = None,
         name_by_key_identifier: bool = False,
     ) -> bytes:
-        """``prepare`` and ``assemble`` in one."""
+        """``prepare`` and ``assemble`` in one; raises what either does."""
 
     def decode_unsigned(self, octets: bytes) -> Unsigned:
         """Read back what :meth:`Unsigned.encode` gave.
