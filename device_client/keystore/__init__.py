@@ -1,0 +1,1 @@
+"""What an enrolled device keeps: LDevID, its key, and whom it trusts."""

@@ -1,0 +1,104 @@
+"""The port to whatever keeps an LDevID: files now, a secure element beside them later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography import x509
+
+from brski.pki.signatures import PrivateKey
+from brski.pki.signer import Signer
+from device_client.pledge.states import Enrollment, Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What a kept CSR was made for. With another purpose goes another key: domains shall not learn
+    from a common key that they met the same device.
+    """
+
+    device: bytes  # SHA-256 of the IDevID's SubjectPublicKeyInfo
+    domain: bytes  # SHA-256 of the pinned domain certificate
+    wanted: bytes  # SHA-256 of the subject and the attributes asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a keystore holds."""
+
+    phase: Phase
+    device: bytes | None = None  # whose it is: SHA-256 of an IDevID's SubjectPublicKeyInfo
+    csr: bytes | None = None  # DER, kept and not answered yet
+    enrollment: Enrollment | None = None  # unless FACTORY
+
+
+class Keystore(Protocol):
+    """Keeps LDevID, key and trust anchors, each change whole or not at all, also when the power
+    fails in the middle.
+    """
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold the keystore for one onboarding.
+
+        Raises:
+            StateError: another process holds it (RFC 8995 §5: a device that is being configured
+                does not start to bootstrap).
+        """
+
+    def load(self) -> Stored:
+        """Say what is kept.
+
+        Raises:
+            StateError: what is there was not written by this program, or is damaged.
+        """
+
+    def request_for(
+        self,
+        purpose: Purpose,
+        *,
+        make_key: Callable[[], PrivateKey],
+        build_csr: Callable[[Signer], bytes],
+    ) -> bytes:
+        """Return the CSR (DER) for *purpose*, durable together with its key.
+
+        The one kept earlier for the same purpose is returned as it is; otherwise *make_key* and
+        *build_csr* make one, which is on disk when this returns.
+
+        Raises:
+            StateError: there is an LDevID already.
+            Unavailable, FileUnusable: it cannot be kept.
+        """
+
+    def keep_enrollment(self, enrollment: Enrollment) -> None:
+        """Keep LDevID and trust anchors beside the key that the CSR was made with.
+
+        Raises:
+            StateError: no CSR was kept, or the LDevID is for another key.
+            Unavailable, FileUnusable: it cannot be kept.
+        """
+
+    def keep_reported(self) -> None:
+        """Note that the registrar has been told.
+
+        Raises:
+            StateError: there is no LDevID.
+            Unavailable, FileUnusable: it cannot be kept.
+        """
+
+    def ldevid(self) -> tuple[tuple[x509.Certificate, ...], PrivateKey]:
+        """The LDevID chain, leaf first, and its key, for TLS.
+
+        Raises:
+            StateError: there is no LDevID.
+        """
+
+    def reset(self) -> None:
+        """Return to the factory state: key, certificates and anchors are gone.
+
+        Raises:
+            StateError: another process holds it.
+            Unavailable, FileUnusable: it cannot be done.
+        """

@@ -1,0 +1,326 @@
+"""The keystore in files: what belongs together changes together, also when the power fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brski.errors import OnboardingError, StateError, Unavailable
+from brski.est.csr import build_csr, parse_csr
+from brski.pki import names
+from brski.pki.keys import encode_spki
+from brski.pki.signatures import PrivateKey
+from device_client.keystore.files import FileKeystore
+from device_client.keystore.port import Purpose, Stored
+from device_client.pledge.origin import Origin
+from device_client.pledge.states import DomainCertificates, Enrollment, Phase
+from tests.kit import pki
+
+SUBJECT = names.idevid_subject(pki.SERIAL_NUMBER)
+PURPOSE = Purpose(device=bytes(32), domain=b"d" * 32, wanted=b"w" * 32)
+KEY = pki.make_key()
+CA = pki.make_ca("Owner CA", pki.make_root("Owner Root"))
+LDEVID = pki.certify(SUBJECT, issuer=CA, key=KEY)
+ENROLLMENT = Enrollment(
+    origin=Origin("192.0.2.7", 8443),
+    ldevid_chain=(LDEVID.certificate, CA.certificate),
+    domain=DomainCertificates(anchors=(CA.root,), certificates=(CA.certificate, CA.root)),
+    pinned_domain_cert=CA.root,
+)
+
+
+def ask(store: FileKeystore, purpose: Purpose = PURPOSE, key: PrivateKey = KEY) -> bytes:
+    return store.request_for(
+        purpose, make_key=lambda: key, build_csr=lambda signer: build_csr(signer, SUBJECT)
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FileKeystore]:
+    store = FileKeystore(tmp_path / "keystore")
+    with store.exclusive():
+        yield store
+
+
+def files_of(store: FileKeystore) -> dict[str, Path]:
+    return {path.name: path for path in (store.directory / "current").iterdir()}
+
+
+def test_a_new_device_is_in_the_factory_state(store: FileKeystore, tmp_path: Path) -> None:
+    """Also where there is no folder at all."""
+    assert store.load() == Stored(phase=Phase.FACTORY)
+    assert FileKeystore(tmp_path / "none").load() == Stored(phase=Phase.FACTORY)
+    with pytest.raises(StateError, match="no LDevID"):
+        store.ldevid()
+
+
+def test_csr_and_key_come_together(store: FileKeystore) -> None:
+    """What is kept is the CSR, and the key that it was signed with."""
+    csr = ask(store)
+    assert store.load() == Stored(phase=Phase.FACTORY, device=PURPOSE.device, csr=csr)
+    assert parse_csr(csr).spki == encode_spki(KEY.public_key())
+    assert set(files_of(store)) == {"state.json", "ldevid-key.pem", "csr.der"}
+
+
+def test_the_same_purpose_brings_the_same_octets(store: FileKeystore) -> None:
+    """After a crash the pledge posts what it posted before: no second key, no second CSR."""
+    csr = ask(store)
+    again = FileKeystore(store.directory)
+    assert ask(again, key=pki.make_key()) == csr
+
+
+@pytest.mark.parametrize("part", ["device", "domain", "wanted"])
+def test_another_purpose_brings_another_key(store: FileKeystore, part: str) -> None:
+    """Another domain never sees the key that was made for the first."""
+    csr = ask(store)
+    other_key = pki.make_key()
+    other = ask(store, replace(PURPOSE, **{part: b"x" * 32}), other_key)
+    assert other != csr
+    assert parse_csr(other).spki == encode_spki(other_key.public_key())
+    assert store.load().csr == other
+
+
+def test_enrollment_is_kept_whole(store: FileKeystore) -> None:
+    """LDevID, key and anchors, until it is reported and after."""
+    ask(store)
+    store.keep_enrollment(ENROLLMENT)
+    kept = Stored(phase=Phase.UNREPORTED, device=PURPOSE.device, enrollment=ENROLLMENT)
+    assert store.load() == kept
+    chain, key = store.ldevid()
+    assert chain == ENROLLMENT.ldevid_chain
+    assert encode_spki(key.public_key()) == encode_spki(KEY.public_key())
+    assert "csr.der" not in files_of(store)
+    store.keep_reported()
+    assert store.load() == replace(kept, phase=Phase.ENROLLED)
+    store.keep_reported()
+    assert store.load().phase is Phase.ENROLLED
+
+
+def test_an_ldevid_for_another_key_is_refused(store: FileKeystore) -> None:
+    """Nothing changes then."""
+    csr = ask(store, key=pki.make_key())
+    with pytest.raises(StateError, match="not for the key"):
+        store.keep_enrollment(ENROLLMENT)
+    assert store.load().csr == csr
+
+
+def test_steps_out_of_order_are_refused(store: FileKeystore) -> None:
+    """No LDevID without a CSR, no report without an LDevID, no CSR over an LDevID."""
+    with pytest.raises(StateError, match="without a CSR"):
+        store.keep_enrollment(ENROLLMENT)
+    with pytest.raises(StateError, match="no LDevID"):
+        store.keep_reported()
+    ask(store)
+    with pytest.raises(StateError, match="no LDevID"):
+        store.keep_reported()
+    store.keep_enrollment(ENROLLMENT)
+    for change in (lambda: ask(store), lambda: store.keep_enrollment(ENROLLMENT)):
+        with pytest.raises(StateError, match="already"):
+            change()
+
+
+def test_files_are_private(store: FileKeystore) -> None:
+    """Folders 0700, files 0600, whatever the umask is."""
+    mask = os.umask(0)
+    try:
+        ask(store)
+        store.keep_enrollment(ENROLLMENT)
+    finally:
+        os.umask(mask)
+    for path in files_of(store).values():
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert (store.directory / "current").resolve().stat().st_mode & 0o777 == 0o700
+
+
+def test_one_process_at_a_time(store: FileKeystore) -> None:
+    """A device that is being configured does not start another bootstrap."""
+    other = FileKeystore(store.directory)
+    with pytest.raises(StateError, match="another process"), other.exclusive():
+        pass
+    with pytest.raises(StateError, match="another process"):
+        other.reset()
+
+
+@pytest.mark.requirement("PL-1")
+def test_reset_returns_to_the_factory_state(tmp_path: Path) -> None:
+    """No key, no certificate and no anchor stays behind."""
+    store = FileKeystore(tmp_path / "keystore")
+    with store.exclusive():
+        ask(store)
+        store.keep_enrollment(ENROLLMENT)
+    store.reset()
+    assert store.load() == Stored(phase=Phase.FACTORY)
+    left = [p.name for p in store.directory.rglob("*") if p.is_file()]
+    assert left == ["lock"]
+
+
+# -- what was not written by us
+
+
+def damage(store: FileKeystore, name: str, data: bytes | None) -> None:
+    path = files_of(store)[name]
+    path.unlink() if data is None else path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("state.json", None),
+        ("state.json", b"{}"),
+        ("state.json", b'{"version": 2, "phase": "enrolled"}'),
+        ("state.json", b'{"version": 1, "phase": "new"}'),
+        ("state.json", b'{"version": 1, "phase": "enrolled"}'),
+        ("state.json", b'{"version": 1, "version": 1, "phase": "enrolled"}'),
+        ("state.json", b'{"version": 1, "phase": "enrolled", "device": "00"}'),
+        ("ldevid.pem", None),
+        ("ldevid.pem", b"x"),
+        ("ldevid.pem", CA.chain_pem),
+        ("anchors.pem", None),
+        ("ca-certs.pem", b""),
+        ("pinned-domain-cert.der", b"\x30\x00"),
+        ("ldevid-key.pem", None),
+        ("ldevid-key.pem", pki.make_root().key_pem),
+        ("ldevid-key.pem", b"x"),
+    ],
+)
+def test_damage_is_told(store: FileKeystore, name: str, data: bytes | None) -> None:
+    """Each missing or altered file is a StateError, and never the factory state."""
+    ask(store)
+    store.keep_enrollment(ENROLLMENT)
+    damage(store, name, data)
+    with pytest.raises(StateError):
+        store.load()
+
+
+def test_registrar_address_is_read_narrowly(store: FileKeystore) -> None:
+    """The address of the registrar is checked like any other."""
+    ask(store)
+    store.keep_enrollment(ENROLLMENT)
+    state = json.loads(files_of(store)["state.json"].read_bytes())
+    damage(store, "state.json", json.dumps({**state, "registrar": "http://x"}).encode())
+    with pytest.raises(StateError, match="cannot be read"):
+        store.load()
+
+
+def test_a_link_that_leads_elsewhere_is_refused(store: FileKeystore) -> None:
+    """`current` names a generation, and nothing outside."""
+    (store.directory / "current").symlink_to("../elsewhere")
+    with pytest.raises(StateError, match="leads to"):
+        store.load()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """The parent has to be there."""
+    store = FileKeystore(tmp_path / "no" / "keystore")
+    with pytest.raises(OnboardingError, match="made"), store.exclusive():
+        pass
+
+
+# -- crashes
+
+
+class Crash(BaseException):
+    """The power fails here."""
+
+
+CALLS = ("mkdir", "open", "write", "fsync", "fchmod", "replace", "rename", "symlink", "unlink")
+
+
+@contextmanager
+def power_failing_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Let the *step*-th system call that changes anything, and all after it, not happen."""
+    seen: list[str] = []
+
+    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if name == "open" and not args[1] & os.O_CREAT:
+                return real(*args, **kwargs)
+            seen.append(name)
+            if len(seen) > step:
+                raise Crash(name)
+            return real(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(os, name, counted(name, getattr(os, name)))
+        patch.setattr(shutil, "rmtree", counted("rmtree", shutil.rmtree))
+        yield seen
+
+
+def changes(store: FileKeystore) -> list[Callable[[], object]]:
+    return [
+        lambda: ask(store),
+        lambda: store.keep_enrollment(ENROLLMENT),
+        store.keep_reported,
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_crash_leaves_the_former_state_or_the_new_one(
+    which: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every system call of every change; and the change can be made again after it."""
+    step, finished = 0, False
+    outcomes = set()
+    while not finished:
+        directory = tmp_path / f"{which}-{step}"
+        store = FileKeystore(directory)
+        with store.exclusive():
+            for change in changes(store)[:which]:
+                change()
+            former = store.load()
+            with power_failing_at(step, monkeypatch) as seen:
+                try:
+                    changes(store)[which]()
+                    finished = len(seen) <= step
+                except Crash:
+                    pass
+        again = FileKeystore(directory)
+        with again.exclusive():
+            found = again.load()
+            outcomes.add(found == former)
+            if found == former:
+                changes(again)[which]()
+            else:
+                assert found.phase is not former.phase or found.csr is not None
+            assert len(list((directory / "generations").iterdir())) == 1
+            assert not list(directory.glob(".*.tmp"))
+        step += 1
+        assert step < 200
+    assert outcomes == {True, False}
+    assert step > 8
+
+
+def test_what_is_switched_to_was_flushed_before(
+    store: FileKeystore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files and their folders are on the disk before `current` names them."""
+    with power_failing_at(10**6, monkeypatch) as seen:
+        ask(store)
+    switch = max(i for i, name in enumerate(seen) if name in ("replace", "rename"))
+    assert seen[:switch].count("fsync") >= 2 * 3 + 1  # each file, its folder, the generations
+    assert "fsync" in seen[switch:]
+
+
+def test_a_full_disk_changes_nothing(store: FileKeystore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told as what may pass, and the former state holds."""
+    csr = ask(store)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(Unavailable):
+            store.keep_enrollment(ENROLLMENT)
+    assert store.load().csr == csr
