@@ -1,0 +1,441 @@
+"""Does this certificate lead to an anchor that we trust?
+
+Candidate paths are found by names and key identifiers, a bounded number of them, and each is then
+judged whole: by the verifier of ``cryptography`` with a policy for devices (IDevIDs have neither
+DNS names nor usages), or by the own walk below where that verifier cannot: under Ed25519 CAs, for a
+leaf whose expiry does not count, and for a pledge without a clock. Both refuse the same things; the
+tests run every case through both.
+
+Knows no revocation: who asks for it does so on the chain returned. RFC 5280 §6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice, pairwise
+from typing import Final, TypeAlias
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    Policy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
+
+from brski import registry
+from brski.errors import ChainInvalid, KeyNotAllowed, Malformed, PinMismatch
+from brski.pki.extensions import authority_key_identifier, subject_key_identifier
+from brski.pki.keys import public_key_of_certificate, spki_of
+from brski.pki.signer import PublicKey
+
+Path: TypeAlias = tuple[x509.Certificate, ...]
+
+INTERMEDIATES_LIMIT: Final = 6  # certificates between leaf and anchor
+POOL_LIMIT: Final = 16  # certificates from which a path may be made
+_PATHS_LIMIT: Final = (
+    4  # candidate paths that are judged; each costs a signature verification per certificate
+)
+_STEPS_LIMIT: Final = 64  # certificates looked at while searching for them
+_SECTION: Final = "RFC 5280 §6.1"
+
+# What is understood when marked critical. Name constraints are not: no device PKI that we know of
+# uses them.
+_UNDERSTOOD: Final = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+    }
+)
+_SIGNATURE_ALGORITHMS: Final = frozenset(
+    {
+        registry.ECDSA_WITH_SHA256,
+        registry.ECDSA_WITH_SHA384,
+        registry.ECDSA_WITH_SHA512,
+        registry.SHA256_WITH_RSA,
+        "1.2.840.113549.1.1.12",  # sha384WithRSAEncryption, RFC 4055 §5
+        "1.2.840.113549.1.1.13",  # sha512WithRSAEncryption, RFC 4055 §5
+        registry.ID_ED25519,
+    }
+)
+
+
+class TrustAnchors:
+    """Certificates that are trusted as they are, and the way up to them.
+
+    Args:
+        anchors: CAs, roots or below a root; at least one.
+        allow_end_entity_anchor: an anchor is also trusted as a leaf: a certificate that equals it
+            octet for octet is valid, as where a pledge's voucher anchor is the MASA's signing
+            certificate itself.
+
+    Raises:
+        ChainInvalid: no anchor.
+        KeyNotAllowed: an anchor's key is not of an accepted kind; a setting of ours, so told apart.
+
+    RFC 5280 §6.1.1 (d).
+    """
+
+    __slots__ = ("_allow_end_entity_anchor", "_anchors", "_by_subject", "_policies")
+
+    def __init__(
+        self, anchors: Sequence[x509.Certificate], *, allow_end_entity_anchor: bool = False
+    ) -> None:
+        if not anchors:
+            raise ChainInvalid("no trust anchor")
+        self._anchors = tuple(dict.fromkeys(anchors))
+        self._allow_end_entity_anchor = allow_end_entity_anchor
+        self._by_subject: dict[x509.Name, list[x509.Certificate]] = {}
+        # the verifier's policy for paths up to this anchor; None where only the own walk can judge
+        self._policies: dict[x509.Certificate, PolicyBuilder | None] = {}
+        for anchor in self._anchors:
+            walked = _is_ed25519(public_key_of_certificate(anchor))
+            self._by_subject.setdefault(anchor.subject, []).append(anchor)
+            self._policies[anchor] = None if walked else _device_policy(anchor)
+
+    @property
+    def anchors(self) -> tuple[x509.Certificate, ...]:
+        """As given, each once."""
+        return self._anchors
+
+    def validate(
+        self,
+        leaf: x509.Certificate,
+        intermediates: Sequence[x509.Certificate],
+        *,
+        at: datetime,
+        ignore_leaf_expiry: bool = False,
+    ) -> tuple[x509.Certificate, ...]:
+        """Find a path from *leaf* to an anchor that holds at that time.
+
+        Signatures, names, validity, BasicConstraints, path lengths, keyCertSign, kinds of keys and
+        signatures are checked on every certificate of it, and that no critical extension is
+        unknown. Extended key usages and host names are the caller's.
+
+        Args:
+            leaf: whose key proved something; judged, not trusted.
+            intermediates: as received, in any order, with others among them; at most 16.
+            at: aware; the time at which all of the path must be valid, anchor included.
+            ignore_leaf_expiry: the leaf's notAfter may lie before *at* (RFC 8995 §2.6.2); its
+                notBefore, and the CAs' dates, count still.
+
+        Returns:
+            Leaf first, anchor last.
+
+        Raises:
+            ChainInvalid: there is no such path.
+
+        RFC 5280 §6.1; RFC 8995 §5.1, §5.5.2.
+        """
+        return self._validate(leaf, intermediates, at=at, ignore_leaf_expiry=ignore_leaf_expiry)
+
+    def validate_without_clock(
+        self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate]
+    ) -> tuple[x509.Certificate, ...]:
+        """As :meth:`validate`, for a pledge that has no clock: no date is looked at.
+
+        Raises:
+            ChainInvalid: there is no such path.
+
+        RFC 8995 §2.6.1.
+        """
+        return self._validate(leaf, intermediates, at=None, ignore_leaf_expiry=False)
+
+    def _validate(
+        self,
+        leaf: x509.Certificate,
+        intermediates: Sequence[x509.Certificate],
+        *,
+        at: datetime | None,
+        ignore_leaf_expiry: bool,
+    ) -> Path:
+        pool = tuple(dict.fromkeys(intermediates))
+        if len(pool) > POOL_LIMIT:
+            raise ChainInvalid(f"{len(pool)} certificates, {POOL_LIMIT} are the most")
+        reason = f"no anchor or certificate given is named as the issuer of {_called(leaf)}"
+        for path in islice(self._search(leaf, pool), _PATHS_LIMIT):
+            try:
+                self._judge(path, at, ignore_leaf_expiry)
+            except (ChainInvalid, Malformed) as err:
+                reason = err.reason
+            else:
+                return path
+        raise ChainInvalid(reason, section=_SECTION)
+
+    # -- finding: names and key identifiers, no signatures
+    def _search(self, leaf: x509.Certificate, pool: Path) -> Iterator[Path]:
+        if self._allow_end_entity_anchor and leaf in self._policies:
+            yield (leaf,)
+        unfinished: list[Path] = [(leaf,)]
+        for _ in range(_STEPS_LIMIT):
+            if not unfinished:
+                return
+            path = unfinished.pop()
+            top = path[-1]
+            for anchor in _likely_issuers(top, self._by_subject.get(top.issuer, ())):
+                if anchor not in path:
+                    yield (*path, anchor)
+            if len(path) <= INTERMEDIATES_LIMIT:
+                onward = _likely_issuers(top, pool)
+                unfinished.extend((*path, c) for c in reversed(onward) if not _closes_loop(path, c))
+
+    # -- judging: one path, whole
+    def _judge(self, path: Path, at: datetime | None, ignore_leaf_expiry: bool) -> None:
+        leaf, anchor = path[0], path[-1]
+        keys = [_check_algorithms(certificate) for certificate in path[:-1]]
+        policy = self._policies[anchor]  # anchors' keys have been looked at
+        expired = ignore_leaf_expiry and at is not None and leaf.not_valid_after_utc < at
+        walked = expired or len(path) == 1 or any(map(_is_ed25519, keys[1:]))
+        if at is None or policy is None or walked:
+            _walk(path, at, ignore_leaf_expiry)
+            return
+        verifier = policy.time(at).build_client_verifier()
+        try:
+            verifier.verify(leaf, list(path[1:-1]))
+        except VerificationError as err:
+            raise ChainInvalid(f"{_called(leaf)}: {err}", section=_SECTION) from err
+
+
+def _likely_issuers(
+    certificate: x509.Certificate, candidates: Sequence[x509.Certificate]
+) -> list[x509.Certificate]:
+    """Those of *candidates* that bear the issuer's name, and its key identifier first."""
+    wanted = authority_key_identifier(certificate)
+    sure, possible = [], []
+    for candidate in candidates:
+        if candidate.subject != certificate.issuer:
+            continue
+        given = subject_key_identifier(candidate)
+        if wanted is None or given is None:
+            possible.append(candidate)
+        elif wanted == given:
+            sure.append(candidate)
+    return sure + possible
+
+
+def _closes_loop(path: Path, certificate: x509.Certificate) -> bool:
+    """The same name and key are on the path already: another certificate of one CA, or this one."""
+    return any(
+        certificate.subject == other.subject and spki_of(certificate) == spki_of(other)
+        for other in path
+    )
+
+
+def _is_ed25519(key: PublicKey) -> bool:
+    return isinstance(key, ed25519.Ed25519PublicKey)
+
+
+def _device_policy(anchor: x509.Certificate) -> PolicyBuilder:
+    # permit_all alone takes an issuer whose KeyUsage lacks keyCertSign, and one without
+    # BasicConstraints.
+    issuers = (
+        ExtensionPolicy.permit_all()
+        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _require_ca)
+        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _require_key_cert_sign)
+        .require_not_present(x509.NameConstraints)
+    )
+    leaves = ExtensionPolicy.permit_all().require_not_present(x509.NameConstraints)
+    return (
+        PolicyBuilder()
+        .store(Store([anchor]))
+        .max_chain_depth(INTERMEDIATES_LIMIT)
+        .extension_policies(ca_policy=issuers, ee_policy=leaves)
+    )
+
+
+def _require_ca(_: Policy, certificate: x509.Certificate, value: x509.BasicConstraints) -> None:
+    if not value.ca:
+        raise ChainInvalid(
+            f"{_called(certificate)} issues, but is no CA", section="RFC 5280 §4.2.1.9"
+        )
+
+
+def _require_key_cert_sign(
+    _: Policy, certificate: x509.Certificate, value: x509.KeyUsage | None
+) -> None:
+    if value is not None and not value.key_cert_sign:
+        raise ChainInvalid(
+            f"{_called(certificate)} issues without keyCertSign", section="RFC 5280 §4.2.1.3"
+        )
+
+
+def _walk(path: Path, at: datetime | None, ignore_leaf_expiry: bool) -> None:
+    """Judge *path*, leaf first and anchor last; without *at* no date counts."""
+    for depth, certificate in enumerate(path):
+        _check_extensions(certificate)
+        if at is not None:
+            _check_validity(certificate, at, ignore_expiry=ignore_leaf_expiry and depth == 0)
+        if depth > 0:
+            _check_issuer(certificate, below=path[1:depth])
+    for certificate, issuer in pairwise(path):
+        _check_issued(certificate, issuer)
+
+
+def _check_algorithms(certificate: x509.Certificate) -> PublicKey:
+    """Return the key, if it and the signature on the certificate are of accepted kinds."""
+    algorithm = certificate.signature_algorithm_oid.dotted_string
+    if algorithm not in _SIGNATURE_ALGORITHMS:
+        raise ChainInvalid(
+            f"{_called(certificate)} is signed with {algorithm}, which is not accepted",
+            section="RFC 5280 §4.1.1.2",
+        )
+    try:
+        return public_key_of_certificate(certificate)
+    except KeyNotAllowed as err:
+        raise ChainInvalid(f"{_called(certificate)}: {err.reason}", section=err.section) from err
+
+
+def _check_extensions(certificate: x509.Certificate) -> None:
+    for extension in certificate.extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            raise ChainInvalid(
+                f"{_called(certificate)} has the critical extension {extension.oid.dotted_string}",
+                section="RFC 5280 §4.2",
+            )
+        if extension.oid == ExtensionOID.NAME_CONSTRAINTS:
+            raise ChainInvalid(
+                f"{_called(certificate)} has name constraints", section="RFC 5280 §4.2.1.10"
+            )
+
+
+def _check_validity(certificate: x509.Certificate, at: datetime, *, ignore_expiry: bool) -> None:
+    if at < certificate.not_valid_before_utc:
+        raise ChainInvalid(
+            f"{_called(certificate)} is not valid before {certificate.not_valid_before_utc:%c}",
+            section="RFC 5280 §4.1.2.5",
+        )
+    if at > certificate.not_valid_after_utc and not ignore_expiry:
+        raise ChainInvalid(
+            f"{_called(certificate)} expired on {certificate.not_valid_after_utc:%c}",
+            section="RFC 5280 §4.1.2.5",
+        )
+
+
+def _check_issuer(certificate: x509.Certificate, *, below: Path) -> None:
+    """*below*: the CA certificates between it and the leaf."""
+    constraints = _value(certificate, x509.BasicConstraints)
+    if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
+        raise ChainInvalid(
+            f"{_called(certificate)} issues, but is no CA", section="RFC 5280 §4.2.1.9"
+        )
+    usage = _value(certificate, x509.KeyUsage)
+    if isinstance(usage, x509.KeyUsage) and not usage.key_cert_sign:
+        raise ChainInvalid(
+            f"{_called(certificate)} issues without keyCertSign", section="RFC 5280 §4.2.1.3"
+        )
+    # Self-issued certificates count too; RFC 5280 would not have it, the library's verifier does.
+    if constraints.path_length is not None and len(below) > constraints.path_length:
+        raise ChainInvalid(
+            f"{len(below)} CAs below {_called(certificate)}, which allows {constraints.path_length}",
+            section="RFC 5280 §4.2.1.9",
+        )
+
+
+def _value(
+    certificate: x509.Certificate, kind: type[x509.ExtensionType]
+) -> x509.ExtensionType | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+    """Name and signature of *certificate* are *issuer*'s."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as err:
+        raise ChainInvalid(
+            f"{_called(certificate)} is not issued by {_called(issuer)}", section=_SECTION
+        ) from err
+
+
+def _called(certificate: x509.Certificate) -> str:
+    """The subject for a message, escaped: it may come from anybody."""
+    return ascii(certificate.subject.rfc4514_string()[:120])
+
+
+def check_presented_chain(chain: Sequence[x509.Certificate]) -> None:
+    """Raise unless each certificate is issued by the next one.
+
+    What a pledge can check of a registrar before it trusts it: nothing here tells whose chain it
+    is. The last certificate, where it names itself as its issuer, must have signed itself.
+
+    Args:
+        chain: as presented in TLS, leaf first.
+
+    Raises:
+        ChainInvalid: no certificate, more than 8, a key that is not of an accepted kind, a
+            certificate that the next one has not issued.
+
+    RFC 8995 §5.1.
+    """
+    if not 1 <= len(chain) <= registry.CERTIFICATES_LIMIT:
+        raise ChainInvalid(f"chain of {len(chain)} certificates", section="RFC 8995 §5.1")
+    for certificate in chain:
+        _check_algorithms(certificate)
+    for certificate, issuer in pairwise(chain):
+        _check_issued(certificate, issuer)
+    if chain[-1].subject == chain[-1].issuer:
+        _check_issued(chain[-1], chain[-1])
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Whether the certificate names itself as its issuer and its own key has signed it.
+
+    RFC 5280 §3.2.
+    """
+    try:
+        _check_issued(certificate, certificate)
+    except ChainInvalid:
+        return False
+    return True
+
+
+def validate_to_pin(
+    chain: Sequence[x509.Certificate], pin: x509.Certificate, *, at: datetime | None
+) -> None:
+    """Raise unless the registrar's *chain* leads to the pinned domain certificate.
+
+    The pin may be the registrar itself (the same public key, in whatever certificate), a CA
+    anywhere above it, or the root; it need not be self-signed, and nothing but it is trusted.
+
+    Args:
+        chain: as presented in TLS, leaf first.
+        pin: pinned-domain-cert of a voucher that has been verified.
+        at: aware; None on a pledge without a clock, where no date is looked at.
+
+    Raises:
+        PinMismatch: it does not.
+
+    RFC 8995 §5.6.2; RFC 8366 §5.3.
+    """
+    try:
+        _reach_pin(tuple(chain), pin, at)
+    except (ChainInvalid, KeyNotAllowed, Malformed) as err:
+        raise PinMismatch(
+            f"the registrar's chain does not lead to the pinned {_called(pin)}: {err.reason}",
+            section="RFC 8995 §5.6.2",
+        ) from err
+
+
+def _reach_pin(chain: Path, pin: x509.Certificate, at: datetime | None) -> None:
+    if not chain:
+        raise ChainInvalid("no certificate was presented")
+    if spki_of(chain[0]) == spki_of(pin):
+        _check_algorithms(chain[0])
+        _walk(chain[:1], at, ignore_leaf_expiry=False)
+    elif at is None:
+        TrustAnchors((pin,)).validate_without_clock(chain[0], chain[1:])
+    else:
+        TrustAnchors((pin,)).validate(chain[0], chain[1:], at=at)
