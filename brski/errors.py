@@ -55,6 +55,10 @@ class UnknownFormat(PeerError):
     """A media type, version or algorithm that this side does not speak."""
 
 
+class NotAcceptable(PeerError):
+    """The Accept header allows nothing that could be answered (RFC 8995 §5.6)."""
+
+
 class TooLarge(PeerError):
     """More octets, certificates or records than the limit."""
 
@@ -101,6 +105,10 @@ class ProximityMismatch(PeerError):
 
 class VoucherExpired(PeerError):
     """``expires-on`` is not after now (RFC 8366 §5.3)."""
+
+
+class CreatedOnOutOfWindow(PeerError):
+    """A created-on or signing time lies further from now than is believable (RFC 8995 §2.6.1)."""
 
 
 class PinMismatch(PeerError):
@@ -157,6 +165,10 @@ class DeviceAmbiguous(Refused):
     alarm = True
 
 
+class PriorRequestRefused(Refused):
+    """The device's own request, enclosed in its registrar's, fails a check or is missing."""
+
+
 class DomainNotTrusted(Refused):
     """This registrar is not entitled to what it asks (RFC 8995 §5.5.4)."""
 
@@ -171,10 +183,6 @@ class AuditLogUnacceptable(Refused):
 
 class VoucherRefused(Refused):
     """The MASA, or the registrar, answered the voucher-request with a refusal."""
-
-
-class MASAAddressRefused(Refused):
-    """A device's MASA URL leads to where the registrar must not go."""
 
 
 class VoucherRejected(Refused):

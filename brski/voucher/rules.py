@@ -1,0 +1,377 @@
+"""Whether one voucher document answers another, and whom it comes from: every rule with its error.
+
+Signatures have been verified by the caller, unless a function says otherwise; what is judged here
+is contents. No clock, no policy and no key of one's own is known: they are arguments. A date that
+is None is not checked, and a policy that is missing means no.
+
+RFC 8366 §5.3; RFC 8995 §5.2 to §5.6.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+
+from brski.errors import (
+    AssertionNotAcceptable,
+    ChainInvalid,
+    CreatedOnOutOfWindow,
+    IDevIDIssuerMismatch,
+    NonceMismatch,
+    PinMismatch,
+    ProximityMismatch,
+    SerialNumberMismatch,
+    VoucherExpired,
+)
+from brski.pki.chain import check_presented_chain, validate_to_pin
+from brski.pki.extensions import (
+    authority_key_identifier,
+    decode_idevid_issuer,
+    encode_idevid_issuer,
+    subject_key_identifier,
+)
+from brski.pki.keys import certificate_der, parse_certificate, spki_of
+from brski.voucher.model import Assertion, Voucher, VoucherRequest
+from brski.voucher.serialization import Signed
+
+CLOCK_SKEW: Final = timedelta(minutes=5)  # ours: how far a peer's clock may run ahead
+
+_TO_URL_ALPHABET: Final = str.maketrans("+/", "-_")
+
+
+# -- nonces and dates ------------------------------------------------------------------------------
+
+
+def same_nonce(one: str | None, other: str | None) -> bool:
+    """Whether two nonces are the same octets, or both absent.
+
+    Takes as long wherever they differ. Spelling does not count: the URL alphabet and missing
+    padding of the examples of RFC 8995 Appendix C are the same nonce as its strict base64.
+
+    Args:
+        one: base64 as it came in a message, read by :mod:`brski.voucher.yang_json`.
+        other: likewise.
+
+    RFC 8995 §5.6.1.
+    """
+    if one is None or other is None:
+        return one is other
+    return hmac.compare_digest(_spelling(one), _spelling(other))
+
+
+def _spelling(nonce: str) -> bytes:
+    # Trailing bits are zero in whatever was read, so equal spelling and equal octets are one.
+    return nonce.translate(_TO_URL_ALPHABET).rstrip("=").encode()
+
+
+def check_created_on(
+    moment: datetime | None,
+    *,
+    now: datetime,
+    past: timedelta | None = None,
+    future: timedelta = CLOCK_SKEW,
+) -> None:
+    """Raise unless *moment* is near enough to *now*.
+
+    Args:
+        moment: a created-on or a signing time, aware; None passes, as of a pledge without clock.
+        now: aware UTC.
+        past: how long ago it may be; None for any time.
+        future: how far ahead it may be.
+
+    Raises:
+        CreatedOnOutOfWindow: it is longer ago, or further ahead.
+
+    RFC 8995 §2.6.1, §5.2.
+    """
+    if moment is None:
+        return
+    if moment > now + future or (past is not None and moment < now - past):
+        raise CreatedOnOutOfWindow(
+            f"made {moment.isoformat()}, now is {now.isoformat()}", section="RFC 8995 §2.6.1"
+        )
+
+
+# -- the registrar ---------------------------------------------------------------------------------
+
+
+def check_pledge_request(
+    request: VoucherRequest, *, serial_number: str, registrar_certificate: x509.Certificate
+) -> None:
+    """Raise unless a pledge's voucher-request may be taken to its MASA by this registrar.
+
+    Args:
+        request: as decoded.
+        serial_number: the device's, from where the registrar has it on authority, never from
+            *request*.
+        registrar_certificate: what the registrar showed on the connection that *request* came by.
+
+    Raises:
+        SerialNumberMismatch: *request* is of another device.
+        ProximityMismatch: the assertion is not proximity, or the pledge saw another registrar.
+        NonceMismatch: there is no nonce, so that *request* is of no particular moment.
+
+    RFC 8995 §5.2, §5.5.
+    """
+    _check_serial_number(request.serial_number, serial_number)
+    seen = _proximity_certificate(request)
+    if seen != certificate_der(registrar_certificate):
+        raise ProximityMismatch(
+            "proximity-registrar-cert is another registrar's", section="RFC 8995 §5.2"
+        )
+    _check_fresh(request)
+
+
+def registrar_request(
+    pledge_request: VoucherRequest,
+    pledge_octets: bytes,
+    *,
+    serial_number: str,
+    idevid_issuer: bytes,
+    created_on: datetime,
+) -> VoucherRequest:
+    """Build the registrar's voucher-request for a pledge's.
+
+    Args:
+        pledge_request: as decoded; its nonce is passed on in the very spelling that it came in.
+        pledge_octets: the signed message that it came in, complete.
+        serial_number: the device's, from its verified certificate.
+        idevid_issuer: the keyIdentifier of that certificate's issuer, 20 octets.
+        created_on: now, aware.
+
+    Returns:
+        A request without proximity-registrar-cert; the assertion is proximity or absent.
+
+    Raises:
+        SerialNumberMismatch: *pledge_request* is of another device.
+        Malformed: *idevid_issuer* is not 20 octets.
+
+    RFC 8995 §5.5; rfc8366bis §6.1, §6.3.
+    """
+    _check_serial_number(pledge_request.serial_number, serial_number)
+    proximity = pledge_request.assertion is Assertion.PROXIMITY
+    return VoucherRequest(
+        serial_number=serial_number,
+        assertion=Assertion.PROXIMITY if proximity else None,
+        created_on=created_on,
+        nonce=pledge_request.nonce,
+        idevid_issuer=encode_idevid_issuer(idevid_issuer),
+        prior_signed_voucher_request=pledge_octets,
+    )
+
+
+# -- the MASA --------------------------------------------------------------------------------------
+
+
+def check_prior_signed(
+    registrar_voucher_request: VoucherRequest,
+    pledge_voucher_request: VoucherRequest,
+    registrar_certificates: Sequence[x509.Certificate],
+) -> None:
+    """Raise unless the pledge's request, held in the registrar's, bears it out.
+
+    Only then may a voucher say proximity. Keys are compared, not certificates: a registrar may have
+    renewed its own.
+
+    Args:
+        registrar_voucher_request: as decoded; its assertion is not looked at.
+        pledge_voucher_request: decoded from its prior-signed-voucher-request, whose signature has
+            been verified under the device's key.
+        registrar_certificates: those that came with the registrar's request, signer's among them.
+
+    Raises:
+        SerialNumberMismatch: the two are of different devices.
+        NonceMismatch: the two are of different moments, or of none.
+        ProximityMismatch: the pledge does not say proximity, or saw a key that is none of
+            *registrar_certificates*.
+        Malformed, TooLarge: the proximity-registrar-cert cannot be read.
+
+    RFC 8995 §5.5.5, §5.5.6.
+    """
+    _check_serial_number(
+        pledge_voucher_request.serial_number, registrar_voucher_request.serial_number
+    )
+    _check_fresh(pledge_voucher_request)
+    _check_nonce(registrar_voucher_request.nonce, pledge_voucher_request.nonce, "RFC 8995 §5.5.6")
+    seen = spki_of(parse_certificate(_proximity_certificate(pledge_voucher_request)))
+    if seen not in map(spki_of, registrar_certificates):
+        raise ProximityMismatch(
+            "proximity-registrar-cert has a key that the registrar does not show",
+            section="RFC 8995 §5.5.5",
+        )
+
+
+def signer_chain(signed: Signed) -> tuple[x509.Certificate, ...]:
+    """Put the certificates that came with a message into order, from its signer upwards.
+
+    Each one's signature is verified under the next; certificates that do not belong to the chain
+    are left out. Nothing says that the last one is trusted, nor has the message's own signature
+    been looked at.
+
+    Args:
+        signed: as opened, not yet verified.
+
+    Returns:
+        Signer's certificate first; as far up as the message goes.
+
+    Raises:
+        ChainInvalid: the signer's certificate did not come with it, or a signature in the chain
+            does not verify.
+
+    RFC 8995 §5.5.2.
+    """
+    certificate = signed.signer_certificate()
+    if certificate is None:
+        raise ChainInvalid(
+            "the message does not hold its signer's certificate", section="RFC 8995 §5.5.2"
+        )
+    chain = [certificate]
+    others = [other for other in signed.certificates if other != certificate]
+    while (issuer := _issuer_of(chain[-1], others)) is not None:
+        chain.append(issuer)
+        others.remove(issuer)
+    check_presented_chain(chain)
+    return tuple(chain)
+
+
+def _issuer_of(
+    certificate: x509.Certificate, others: Sequence[x509.Certificate]
+) -> x509.Certificate | None:
+    if _may_issue(certificate, certificate):
+        return None
+    return next((other for other in others if _may_issue(other, certificate)), None)
+
+
+def _may_issue(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    if issuer.subject != certificate.issuer:
+        return False
+    wanted, found = authority_key_identifier(certificate), subject_key_identifier(issuer)
+    return wanted is None or found is None or wanted == found
+
+
+# -- the pledge ------------------------------------------------------------------------------------
+
+
+def check_voucher(
+    voucher: Voucher,
+    request: VoucherRequest,
+    *,
+    idevid_issuer: bytes | None,
+    now: datetime | None,
+    acceptable: frozenset[Assertion],
+    allow_nonceless: bool,
+) -> None:
+    """Raise unless *voucher* answers *request* at *now*.
+
+    The signature has been verified to the manufacturer's anchor by the caller; this judges the
+    contents alone. Whom the voucher pins is for :func:`check_pin`.
+
+    Args:
+        voucher: as decoded.
+        request: what this pledge sent.
+        idevid_issuer: the keyIdentifier of this device's IDevID issuer, 20 octets, or None if the
+            device does not know it, and then takes no voucher that names one.
+        now: aware UTC; None for a pledge without a clock that it trusts.
+        acceptable: the assertions that this pledge takes.
+        allow_nonceless: take a voucher without nonce though *request* had one.
+
+    Raises:
+        SerialNumberMismatch: *voucher* is of another device.
+        IDevIDIssuerMismatch: it is of another manufacturer's device.
+        NonceMismatch: the nonces differ, or only one side has one and that is not allowed.
+        AssertionNotAcceptable: the assertion is absent or not among *acceptable*.
+        VoucherExpired: expires-on is not after *now*.
+        CreatedOnOutOfWindow: created-on is more than :data:`CLOCK_SKEW` after *now*.
+        Malformed: its idevid-issuer cannot be read.
+
+    RFC 8995 §5.6.1, §2.6.1, §7.2; RFC 8366 §5.3.
+    """
+    _check_serial_number(voucher.serial_number, request.serial_number)
+    _check_idevid_issuer(voucher.idevid_issuer, idevid_issuer)
+    if voucher.nonce is not None or not allow_nonceless:
+        _check_nonce(voucher.nonce, request.nonce, "RFC 8995 §5.6.1")
+    if voucher.assertion not in acceptable:
+        raise AssertionNotAcceptable(
+            f"voucher's assertion is {voucher.assertion or 'absent'}, "
+            f"acceptable: {', '.join(sorted(acceptable)) or 'none'}",
+            section="RFC 8366 §5.3",
+        )
+    if now is not None:
+        _check_dates(voucher, now)
+
+
+def _check_dates(voucher: Voucher, now: datetime) -> None:
+    if voucher.expires_on is not None and voucher.expires_on <= now:
+        raise VoucherExpired(
+            f"voucher expired {voucher.expires_on.isoformat()}, now is {now.isoformat()}",
+            section="RFC 8366 §5.3",
+        )
+    check_created_on(voucher.created_on, now=now)
+
+
+def check_pin(
+    voucher: Voucher, registrar_chain: Sequence[x509.Certificate], *, at: datetime | None
+) -> None:
+    """Raise unless the registrar's TLS chain leads to what *voucher* pins.
+
+    Args:
+        voucher: accepted by :func:`check_voucher`.
+        registrar_chain: as the registrar presented it in the handshake, its own first.
+        at: aware UTC; None for a pledge without a clock that it trusts.
+
+    Raises:
+        PinMismatch: it does not, or the voucher pins no certificate.
+        Malformed, TooLarge: the pinned-domain-cert cannot be read.
+
+    RFC 8995 §5.6.1, §5.6.2.
+    """
+    if voucher.pinned_domain_cert is None:
+        raise PinMismatch("voucher without pinned-domain-cert", section="RFC 8995 §5.6.1")
+    validate_to_pin(registrar_chain, parse_certificate(voucher.pinned_domain_cert), at=at)
+
+
+# -- shared ----------------------------------------------------------------------------------------
+
+
+def _check_serial_number(found: str, expected: str) -> None:
+    if found != expected:
+        raise SerialNumberMismatch(
+            f"serial-number is {found!a}, not {expected!a}", section="RFC 8995 §5.5"
+        )
+
+
+def _check_nonce(found: str | None, expected: str | None, section: str) -> None:
+    if not same_nonce(found, expected):
+        what = "are on one side only" if None in (found, expected) else "differ"
+        raise NonceMismatch(f"nonces {what}", section=section)
+
+
+def _check_fresh(request: VoucherRequest) -> None:
+    if request.nonce is None:
+        raise NonceMismatch("pledge's voucher-request has no nonce", section="RFC 8995 §5.2")
+
+
+def _check_idevid_issuer(found: bytes | None, expected: bytes | None) -> None:
+    if found is None:
+        return
+    issuer = decode_idevid_issuer(found)
+    if issuer != expected:
+        raise IDevIDIssuerMismatch(
+            f"idevid-issuer is {issuer.hex()}, not {expected.hex() if expected else 'known here'}",
+            section="RFC 8366 §5.3",
+        )
+
+
+def _proximity_certificate(request: VoucherRequest) -> bytes:
+    if request.assertion is not Assertion.PROXIMITY:
+        raise ProximityMismatch(
+            f"pledge's assertion is {request.assertion or 'absent'}, not proximity",
+            section="RFC 8995 §5.2",
+        )
+    if request.proximity_registrar_cert is None:
+        raise ProximityMismatch("proximity-registrar-cert is missing", section="RFC 8995 §5.2")
+    return request.proximity_registrar_cert
