@@ -336,7 +336,7 @@ def _check_issuer(certificate: x509.Certificate, *, below: Path) -> None:
     # Self-issued certificates count too; RFC 5280 would not have it, the library's verifier does.
     if constraints.path_length is not None and len(below) > constraints.path_length:
         raise ChainInvalid(
-            f"{len(below)} CAs below {_called(certificate)}, which allows {constraints.path_length}",
+            f"{_called(certificate)} allows {constraints.path_length} CAs below, not {len(below)}",
             section="RFC 5280 §4.2.1.9",
         )
 
