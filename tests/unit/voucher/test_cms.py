@@ -29,7 +29,7 @@ from brski.errors import (
     UnknownFormat,
 )
 from brski.pki import der, signatures
-from brski.pki.keys import certificate_der
+from brski.pki.keys import certificate_der, parse_certificate
 from brski.pki.signer import PublicKey
 from brski.voucher import signed_data
 from brski.voucher.cms import CMS, CMSSerialization
@@ -180,6 +180,21 @@ def test_a_signer_by_name_is_found_by_issuer_and_number_both() -> None:
     )
     message = CMS.sign(REQUEST_JSON, DEVICE.signer, certificates=(same_number, OTHER.certificate))
     assert CMS.open(message).signer_certificate() is None
+
+
+def test_a_signer_with_a_certificate_of_version_1_is_found() -> None:
+    """Such a certificate has no version field, so its number stands elsewhere in it."""
+    certificate, tbs = DEVICE.der, DEVICE.certificate.tbs_certificate_bytes
+    fields = [der.octets_of(tbs, f) for f in der.children(tbs, der.read_element(tbs))]
+    plain = der.encode(der.SEQUENCE, *fields[1:-1])  # without version and extensions
+    rest = der.children(certificate, der.read_element(certificate))[1:]
+    version_1 = parse_certificate(
+        der.encode(der.SEQUENCE, plain, *(der.octets_of(certificate, r) for r in rest))
+    )
+    assert version_1.version is x509.Version.v1
+    signer = pki.KeySigner(DEVICE.private_key, (version_1,))
+    signed = opens(CMS.sign(REQUEST_JSON, signer, certificates=signer.chain))
+    assert signed.signer_certificate() == version_1
 
 
 def test_certificates_are_sorted_as_der_demands() -> None:
