@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from brski.idevid.record import DeviceRecord
 
 
 class DeviceRecordSource(Protocol):
-    """One manufacturer's directory; believed only after the checks of docs/identity.md."""
+    """One manufacturer's directory of devices, believed only after docs/identity.md's checks."""
 
     async def find(
         self, idevid_issuer: bytes | None, serial_number: str, *, spki_sha256: bytes
@@ -26,3 +26,21 @@ class DeviceRecordSource(Protocol):
 
     async def close(self) -> None:
         """Give back connections and files."""
+
+
+@runtime_checkable
+class Local(Protocol):
+    """An ability that not every source has: to answer from this machine."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether asking costs less than remembering would: no cache and no budget is needed."""
+
+
+@runtime_checkable
+class KeyBound(Protocol):
+    """An ability that not every source has: to answer only those who have met the device's key."""
+
+    @property
+    def answers_by_key(self) -> bool:
+        """Whether another *spki_sha256* may get another answer to the same question."""
