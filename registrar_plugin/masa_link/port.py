@@ -19,21 +19,31 @@ class MASALink(Protocol):
     vouchers.
     """
 
-    async def request_voucher(self, masa_url: str, body: bytes, media_type: str) -> MASAAnswer:
+    async def request_voucher(
+        self, manufacturer: str, masa_url: str, body: bytes, media_type: str
+    ) -> MASAAnswer:
         """POST *body* to ``{masa_url}/requestvoucher`` (RFC 8995 §5.5).
 
         Args:
+            manufacturer: whose anchors and client certificate count, by its name in the settings;
+                it comes from the verified identity, so that a URL cannot choose them.
             masa_url: base URL without a final slash, from
             :func:`brski.pki.extensions.masa_base_url`.
 
         Raises:
             VoucherRefused: 4xx; the reason holds status and the MASA's one line.
-            Unavailable: 5xx, no answer in time, TLS failure, an address that is not allowed.
+            Unavailable: 5xx, no answer in time, TLS failure.
+            AddressNotAllowed: the URL leads to an address that is not allowed.
             UnexpectedResponse: a redirect, a wrong media type, a body over the limit.
         """
 
-    async def request_audit_log(self, masa_url: str, body: bytes, media_type: str) -> MASAAnswer:
-        """POST the same *body* to ``{masa_url}/requestauditlog`` (RFC 8995 §5.8); raises likewise."""
+    async def request_audit_log(
+        self, manufacturer: str, masa_url: str, body: bytes, media_type: str
+    ) -> MASAAnswer:
+        """POST the same *body* to ``{masa_url}/requestauditlog`` (RFC 8995 §5.8).
+
+        Raises: as :meth:`request_voucher`.
+        """
 
     async def close(self) -> None:
         """Give back connections."""

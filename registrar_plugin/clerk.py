@@ -1,0 +1,105 @@
+"""Writes the journal's lines: one for each step, and one for each refusal before it goes out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from brski.errors import AlreadyEnrolled, DeviceAmbiguous, Malformed, OnboardingError
+from brski.pki.names import device_serial_number
+from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.identity.model import DeviceKey
+from registrar_plugin.store.port import Journal
+from registrar_plugin.telemetry.events import Event, EventKind, Outcome
+
+log = logging.getLogger("registrar_plugin.audit")
+
+_ALARMING = (DeviceAmbiguous, AlreadyEnrolled)
+
+
+class Clerk:
+    """Knows the time and the journal.
+
+    Args:
+        clock: aware UTC.
+    """
+
+    def __init__(self, journal: Journal, clock: Callable[[], datetime]) -> None:
+        self._journal = journal
+        self.now = clock
+
+    def event(
+        self,
+        kind: EventKind,
+        device: DeviceKey | None,
+        connection: PledgeConnection | None = None,
+        *,
+        outcome: Outcome = Outcome.DONE,
+        reason: str = "",
+        code: str = "",
+        details: dict[str, str] | None = None,
+    ) -> Event:
+        """A line that says what happened now."""
+        return Event(
+            at=self.now(),
+            kind=kind,
+            outcome=outcome,
+            device=device,
+            asserted_serial_number="" if device or not connection else _asserted(connection),
+            reason=reason,
+            code=code,
+            peer_address=connection.address if connection else "",
+            details=details or {},
+        )
+
+    @asynccontextmanager
+    async def refusals(
+        self, kind: EventKind, connection: PledgeConnection, device: DeviceKey | None = None
+    ) -> AsyncIterator[None]:
+        """Write down why the step within was refused, then let the refusal go on."""
+        try:
+            yield
+        except OnboardingError as refusal:
+            await self._write(refusal, kind, connection, device)
+            raise
+
+    async def _write(
+        self,
+        refusal: OnboardingError,
+        kind: EventKind,
+        connection: PledgeConnection,
+        device: DeviceKey | None,
+    ) -> None:
+        line = self.event(
+            kind,
+            device,
+            connection,
+            outcome=Outcome.REFUSED,
+            reason=str(refusal),
+            code=refusal.code,
+        )
+        log.warning(
+            "refused",
+            extra={
+                "step": kind.value,
+                "code": refusal.code,
+                "reason": str(refusal),
+                "serial_number": device.serial_number if device else line.asserted_serial_number,
+                "peer_address": connection.address,
+            },
+        )
+        alarm = (replace(line, kind=EventKind.ALARM),) if isinstance(refusal, _ALARMING) else ()
+        await self._journal.record(line, *alarm)
+
+
+def _asserted(connection: PledgeConnection) -> str:
+    """What the peer claims its serial number to be; empty when that is not even well-formed."""
+    if not connection.peer_chain:
+        return ""
+    try:
+        return device_serial_number(connection.peer_chain[0])
+    except Malformed:
+        return ""

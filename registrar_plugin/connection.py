@@ -1,0 +1,38 @@
+"""The TLS connection that a pledge's request came over, as a value."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from brski.errors import NotAuthenticated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PledgeConnection:
+    """What the TLS front tells; of it, only that the peer holds the leaf's key is believed."""
+
+    peer_chain: tuple[x509.Certificate, ...]  # as sent, leaf first, unjudged; empty when none
+    registrar_certificate: x509.Certificate  # the end-entity certificate that the peer was shown
+    address: str = ""
+    channel_binding: bytes | None = None  # tls-unique on TLS 1.2, tls-exporter on 1.3
+
+    def leaf(self) -> x509.Certificate:
+        """The client's own certificate.
+
+        Raises:
+            NotAuthenticated: it sent none.
+        """
+        if not self.peer_chain:
+            raise NotAuthenticated(
+                "the TLS client sent no certificate", section="RFC 8995 §5.1; RFC 7030 §3.3.2"
+            )
+        return self.peer_chain[0]
+
+    def binding_base64(self) -> str | None:
+        """The channel binding as a challengePassword would carry it (RFC 7030 §3.5)."""
+        if self.channel_binding is None:
+            return None
+        return base64.b64encode(self.channel_binding).decode()
