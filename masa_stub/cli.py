@@ -1,0 +1,85 @@
+"""brski-masa: the manufacturer's voice, for laboratories and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from brski.edge.cli import configure_logging, harden_process, run
+from brski.edge.serve import run_loop
+from brski.edge.settings import load_settings
+from masa_stub.app import serve_masa
+from masa_stub.settings import MASASettings
+
+PROGRAM: Final = "brski-masa"
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="""The manufacturer's voice: answers registrars' voucher-requests (RFC 8995 §5.5 to §5.8).
+
+    For laboratories and tests. It verifies everything that a MASA must verify, keeps its audit log
+    on disk, and can be made to refuse. Start with conf/masa.toml. What it has issued and refused
+    is told by its management listener: GET /v1/vouchers, GET /v1/vouchers/SERIAL, POST
+    /v1/reset.""",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def _every(
+    debug: Annotated[bool, typer.Option("--debug", help="Log more, tracebacks too.")] = False,
+) -> None:
+    configure_logging(PROGRAM, debug=debug)
+    harden_process()
+
+
+@app.command()
+def serve(
+    settings: Annotated[
+        Path, typer.Option("--settings", "-s", help="The settings file, TOML.")
+    ] = Path("masa.toml"),
+    listen: Annotated[
+        str | None, typer.Option(help='Instead of listen.registrars: "host:port" or "fd:N".')
+    ] = None,
+    manage: Annotated[
+        str | None, typer.Option(help='Instead of listen.management: "host:port" or "fd:N".')
+    ] = None,
+    announce: Annotated[
+        bool, typer.Option(help="Print the addresses as one JSON line once they are open.")
+    ] = False,
+) -> None:
+    """Answer registrars until SIGTERM or SIGINT."""
+    loaded = load_settings(settings, MASASettings)
+    update = {
+        name: value
+        for name, value in (("registrars", listen), ("management", manage))
+        if value is not None
+    }
+    listening = loaded.listen.model_copy(update=update)
+    run_loop(serve_masa(loaded.model_copy(update={"listen": listening}), announce=announce))
+
+
+@app.command()
+def check(
+    settings: Annotated[
+        Path, typer.Option("--settings", "-s", help="The settings file, TOML.")
+    ] = Path("masa.toml"),
+) -> None:
+    """Read the settings and say every fault at once."""
+    load_settings(settings, MASASettings)
+    typer.echo(f"{settings}: good")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        argv: arguments without the program's name; the process's own when None.
+
+    Returns:
+        0 done, 1 refused, 2 misuse, 3 try again.
+    """
+    return run(app, argv, PROGRAM)

@@ -1,0 +1,66 @@
+"""The endpoints that registrars call (RFC 8995 §5.5, §5.8), and their table of statuses (§5.6)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from brski import errors
+from brski.edge.web_errors import error_middleware, read_body
+from brski.registry import BODY_LIMIT, BRSKI_ROOT, JSON, REQUEST_AUDIT_LOG, REQUEST_VOUCHER
+from masa_stub.masa import MASA
+from masa_stub.web.keys import MASA_KEY
+
+log = logging.getLogger(__name__)
+
+STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
+    errors.DeviceUnknown: 404,  # RFC 8995 §5.6: unknown device; §5.8: never an owner
+    errors.DeviceAmbiguous: 404,
+    errors.UnknownFormat: 415,  # request type not understood
+    errors.NotAcceptable: 406,  # nothing issuable that the Accept header allows
+    errors.Malformed: 400,
+    errors.TooLarge: 413,
+    errors.SlowPeer: 408,
+    errors.TooManyRequests: 429,
+    errors.Unavailable: 503,
+    errors.PeerError: 403,  # bad signature, stale or inconsistent request
+    errors.Refused: 403,
+}
+
+routes = web.RouteTableDef()
+
+
+@routes.post(BRSKI_ROOT + REQUEST_VOUCHER)
+async def request_voucher(request: web.Request) -> web.Response:
+    """RFC 8995 §5.5: a registrar asks for a voucher."""
+    _check_accept(request, request.content_type)
+    body = await read_body(request)
+    answer = await request.config_dict[MASA_KEY].request_voucher(body, request.content_type)
+    return web.Response(body=answer.body, content_type=answer.media_type)
+
+
+@routes.post(BRSKI_ROOT + REQUEST_AUDIT_LOG)
+async def request_audit_log(request: web.Request) -> web.Response:
+    """RFC 8995 §5.8: a registrar that has got a voucher asks who else has."""
+    _check_accept(request, JSON)
+    body = await read_body(request)
+    found = await request.config_dict[MASA_KEY].audit_log(body, request.content_type)
+    return web.Response(body=found, content_type=JSON)
+
+
+def _check_accept(request: web.Request, media_type: str) -> None:
+    accept = request.headers.get("Accept", "*/*")
+    offered = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    if not offered & {media_type, "*/*", "application/*"}:
+        raise errors.NotAcceptable(f"the answer is {media_type}", section="RFC 8995 §5.6")
+
+
+def registrar_facing_app(masa: MASA) -> web.Application:
+    """The application for the registrars' listener."""
+    app = web.Application(middlewares=[error_middleware(STATUS, log)], client_max_size=BODY_LIMIT)
+    app[MASA_KEY] = masa
+    app.add_routes(routes)
+    return app
