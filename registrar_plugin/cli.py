@@ -1,0 +1,279 @@
+"""brski-registrar: the owner's gate, from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import typer
+from cryptography import x509
+from rich.console import Console
+from rich.table import Table
+
+from brski.edge.atomic_file import write_atomically
+from brski.edge.cli import (
+    MISUSE,
+    configure_logging,
+    harden_process,
+    print_json,
+    printable,
+    run,
+)
+from brski.edge.serve import run_loop
+from brski.edge.settings import load_settings
+from brski.edge.signers.file import pem_of
+from brski.errors import DeviceUnknown, FileUnusable
+from brski.pki.names import check_serial_number
+from registrar_plugin.composition import open_registrar
+from registrar_plugin.identity.model import DeviceKey
+from registrar_plugin.server import serve_registrar
+from registrar_plugin.settings import RegistrarSettings
+from registrar_plugin.store.port import Onboarding
+from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.telemetry.events import Event
+
+PROGRAM: Final = "brski-registrar"
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="""The owner's gate: answers pledges' voucher-requests, and gives admitted devices a local
+    certificate (RFC 8995, RFC 7030).
+
+    Start with conf/registrar.toml, which explains every key. Then: [bold]check[/bold] it,
+    [bold]serve[/bold], and see with [bold]journal[/bold] what came and why it was refused.""",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+SettingsFile = Annotated[
+    Path, typer.Option("--settings", "-s", help="The settings file, TOML.", show_default=True)
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Issuer = Annotated[
+    str | None,
+    typer.Option(help="idevid-issuer, 40 hex digits, where two devices share a serial number."),
+]
+_USUAL: Final = Path("registrar.toml")
+
+
+@app.callback()
+def _every(
+    debug: Annotated[bool, typer.Option("--debug", help="Log more, tracebacks too.")] = False,
+) -> None:
+    configure_logging(PROGRAM, debug=debug)
+    harden_process()
+
+
+@app.command()
+def serve(
+    settings: SettingsFile = _USUAL,
+    listen: Annotated[
+        str | None, typer.Option(help='Instead of listen.pledges: "host:port" or "fd:N".')
+    ] = None,
+    announce: Annotated[
+        bool, typer.Option(help="Print the address as one JSON line once it is open.")
+    ] = False,
+) -> None:
+    """Answer pledges until SIGTERM or SIGINT."""
+    loaded = load_settings(settings, RegistrarSettings)
+    if listen is not None:
+        changed = loaded.listen.model_copy(update={"pledges": listen})
+        loaded = loaded.model_copy(update={"listen": changed})
+    run_loop(serve_registrar(loaded, source=settings, announce=announce))
+
+
+@app.command()
+def check(settings: SettingsFile = _USUAL) -> None:
+    """Read the settings, load every key and anchor, open the journal, and say what is wrong."""
+    loaded = load_settings(settings, RegistrarSettings)
+
+    async def opened() -> None:
+        await open_registrar(loaded, source=settings).close()
+
+    asyncio.run(opened())
+    typer.echo(f"{settings}: good, {len(loaded.manufacturer)} manufacturer(s)")
+
+
+@app.command()
+def journal(
+    serial_number: Annotated[str | None, typer.Argument(help="Only of this device.")] = None,
+    settings: SettingsFile = _USUAL,
+    issuer: Issuer = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many lines at the most.")] = 200,
+    as_json: AsJSON = False,
+) -> int | None:
+    """What came, what was decided and why, oldest first."""
+
+    async def read(opened: SQLiteJournal) -> tuple[Event, ...] | list[DeviceKey]:
+        if serial_number is None:
+            return await opened.events(limit=limit)
+        found = await _devices(opened, serial_number, issuer)
+        if len(found) != 1:
+            return found
+        return await opened.events(device=found[0], limit=limit)
+
+    events = _with_journal(settings, read)
+    if isinstance(events, list):
+        return _ambiguous(events)
+    if as_json:
+        print_json({"events": [_event_document(event) for event in events]})
+    else:
+        _print_events(events)
+    return None
+
+
+@app.command()
+def show(
+    serial_number: Annotated[str, typer.Argument(help="Of the device.")],
+    settings: SettingsFile = _USUAL,
+    issuer: Issuer = None,
+    artifacts: Annotated[
+        Path | None, typer.Option(help="Write what came to exist into this folder, too.")
+    ] = None,
+    as_json: AsJSON = False,
+) -> int | None:
+    """Where a device stands."""
+
+    async def read(
+        opened: SQLiteJournal,
+    ) -> tuple[Onboarding, bytes | None] | list[DeviceKey]:
+        found = await _devices(opened, serial_number, issuer)
+        if len(found) != 1:
+            return found
+        onboarding = await opened.onboarding(found[0])
+        if onboarding is None:
+            raise DeviceUnknown(f"no onboarding of {found[0]} is in the journal")
+        active = await opened.active_certificate(found[0])
+        return onboarding, None if active is None else active.certificate
+
+    state = _with_journal(settings, read)
+    if isinstance(state, list):
+        return _ambiguous(state)
+    onboarding, ldevid = state
+    if artifacts is not None:
+        _write_artifacts(artifacts, onboarding, ldevid)
+    document = _onboarding_document(onboarding, ldevid)
+    if as_json:
+        print_json(document)
+    else:
+        for name, value in document.items():
+            typer.echo(f"{name:20} {value}")
+    return None
+
+
+def _with_journal(settings: Path, read: Callable[[SQLiteJournal], Awaitable[T]]) -> T:
+    path = load_settings(settings, RegistrarSettings).journal
+    if not path.is_file():
+        raise FileUnusable(f"there is no journal at {path} yet", hint=f"{PROGRAM} serve makes it")
+
+    async def reading() -> T:
+        opened = SQLiteJournal(path)
+        try:
+            return await read(opened)
+        finally:
+            await opened.close()
+
+    return asyncio.run(reading())
+
+
+async def _devices(
+    opened: SQLiteJournal, serial_number: str, issuer: str | None
+) -> list[DeviceKey]:
+    found = await opened.devices(check_serial_number(serial_number))
+    if issuer is not None:
+        found = tuple(device for device in found if device.idevid_issuer.hex() == issuer.lower())
+    if not found:
+        raise DeviceUnknown(f"the journal knows no device {serial_number}")
+    return list(found)
+
+
+def _ambiguous(found: list[DeviceKey]) -> int:
+    typer.echo(
+        f"{PROGRAM}: error: {len(found)} devices have this serial number; say --issuer", err=True
+    )
+    for device in found:
+        typer.echo(f"  --issuer {device.idevid_issuer.hex()}", err=True)
+    return MISUSE
+
+
+def _event_document(event: Event) -> dict[str, object]:
+    device = event.device
+    return {
+        "at": event.at,
+        "step": event.kind.value,
+        "outcome": event.outcome.value,
+        "serial_number": device.serial_number if device else event.asserted_serial_number,
+        "idevid_issuer": device.idevid_issuer.hex() if device else None,
+        "reason": event.reason,
+        "code": event.code,
+        "peer_address": event.peer_address,
+        "details": event.details,
+    }
+
+
+def _print_events(events: tuple[Event, ...]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("time (UTC)", "device", "step", "outcome", "reason"):
+        table.add_column(heading, overflow="fold")
+    for event in events:
+        serial_number = (
+            event.device.serial_number if event.device else f"{event.asserted_serial_number}?"
+        )
+        table.add_row(
+            f"{event.at:%Y-%m-%d %H:%M:%S}",
+            printable(serial_number),
+            event.kind.value,
+            event.outcome.value,
+            printable(event.reason),
+        )
+    Console().print(table, markup=False)
+
+
+def _onboarding_document(onboarding: Onboarding, ldevid: bytes | None) -> dict[str, object]:
+    return {
+        "serial_number": onboarding.device.serial_number,
+        "idevid_issuer": onboarding.device.idevid_issuer.hex(),
+        "manufacturer": onboarding.manufacturer,
+        "identity": onboarding.presentation,
+        "masa_url": onboarding.masa_url,
+        "voucher": onboarding.voucher is not None,
+        "voucher_status": onboarding.voucher_status,
+        "audit_verdict": onboarding.audit_verdict,
+        "audit_reason": onboarding.audit_reason,
+        "enrolled": ldevid is not None,
+        "updated_at": onboarding.updated_at,
+    }
+
+
+def _write_artifacts(folder: Path, onboarding: Onboarding, ldevid: bytes | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {
+        "pledge-voucher-request.cms": onboarding.pledge_request,
+        "registrar-voucher-request.cms": onboarding.registrar_request,
+        "voucher.cms": onboarding.voucher,
+        "idevid.pem": _pem(*onboarding.idevid_chain[:-1]),
+        "ldevid.pem": None if ldevid is None else _pem(ldevid),
+    }
+    for name, octets in named.items():
+        if octets is not None:
+            write_atomically(folder / name, octets, mode=0o644)
+
+
+def _pem(*certificates: bytes) -> bytes:
+    return pem_of(x509.load_der_x509_certificate(octets) for octets in certificates)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        argv: arguments without the program's name; the process's own when None.
+
+    Returns:
+        0 done, 1 refused, 2 misuse, 3 try again.
+    """
+    return run(app, argv, PROGRAM)

@@ -1,0 +1,213 @@
+"""Builds a registrar from its settings: the one place that knows every adapter."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from brski.edge.signers.file import load_chain, load_private_key
+from brski.edge.signers.key import KeySigner
+from brski.edge.tls_client import https_client_context
+from brski.errors import KeyUnusable, SettingsError
+from brski.pki.chain import TrustAnchors
+from brski.pki.extensions import domain_id, has_extended_key_usage
+from brski.registry import ID_KP_CMC_RA, ID_KP_SERVER_AUTH, VOUCHER_CMS_JSON
+from brski.voucher.cms import CMS
+from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES, open_adapter
+from registrar_plugin.admission.judge import AdmissionPolicy
+from registrar_plugin.audit import AuditWatch
+from registrar_plugin.clerk import Clerk
+from registrar_plugin.enrollment.judge import EnrollmentPolicy
+from registrar_plugin.identity.budget import Rate, RateBudget
+from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
+from registrar_plugin.identity.verify import IdentityVerifier
+from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
+from registrar_plugin.oem_source.lookup import LOCAL_LIMITS, CachedLookup, LookupLimits
+from registrar_plugin.registrar import Registrar
+from registrar_plugin.settings import (
+    ManufacturerSettings,
+    MASASettings,
+    RegistrarSettings,
+)
+from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.telemetry.audit_verdict import AuditPolicy
+from registrar_plugin.tls_front.in_process import InProcessFront
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountableRegistrar:
+    """A registrar with what a host needs to mount it (:func:`registrar_plugin.plugin.setup`)."""
+
+    flow: Registrar
+    front: InProcessFront
+    identity: IdentityVerifier  # for a host that has its own requestvoucher
+    stack: AsyncExitStack
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """The TLS context that the host's listener must use: it asks for a client certificate,
+        takes any, and lets the registrar judge it.
+        """
+        return self.front.ssl_context()
+
+    async def close(self) -> None:
+        """Close connections, sources and the journal, in the order that loses nothing."""
+        await self.stack.aclose()
+
+
+def open_registrar(
+    settings: RegistrarSettings,
+    *,
+    source: Path,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),  # noqa: TID251 - the edge
+) -> MountableRegistrar:
+    """Load keys and anchors once, open the journal, and put the parts together.
+
+    Args:
+        settings: as :func:`brski.edge.settings.load_settings` read them.
+        source: the file that they came from.
+        clock: aware UTC.
+
+    Raises:
+        LocalError: a key, file or setting that cannot be used.
+        Unavailable: the journal's disk.
+    """
+    chain = load_chain(settings.registrar.chain)
+    key = load_private_key(settings.registrar.key)
+    signer = KeySigner(key, chain)
+    _check_registrar_certificate(signer, settings.registrar.chain)
+    stack = AsyncExitStack()
+    front = InProcessFront(chain, key)
+    identity = _identity(settings, source, clock)
+    stack.push_async_callback(identity.close)
+    ca = open_adapter(CA_BACKENDS, settings.ca, source=source, where="ca")
+    stack.push_async_callback(ca.close)
+    masa = HTTPMASALink({m.name: _masa_access(m.masa) for m in settings.manufacturer})
+    stack.push_async_callback(masa.close)
+    journal = SQLiteJournal(settings.journal)
+    stack.push_async_callback(journal.close)
+    clerk = Clerk(journal, clock)
+    audit = AuditWatch(
+        masa=masa,
+        journal=journal,
+        clerk=clerk,
+        policy=_audit_policy(settings),
+        own_domain_ids=frozenset(domain_id(certificate) for certificate in chain),
+    )
+    flow = Registrar(
+        identity=identity,
+        admission=AdmissionPolicy(
+            any_device=settings.admission.any_device,
+            expected=frozenset(settings.admission.expected),
+            denied=frozenset(settings.admission.denied),
+        ),
+        enrollment=EnrollmentPolicy(),
+        signer=signer,
+        serializations={VOUCHER_CMS_JSON: CMS},
+        masa=masa,
+        ca=ca,
+        journal=journal,
+        clerk=clerk,
+        audit=audit,
+    )
+    stack.push_async_callback(flow.close)
+    return MountableRegistrar(flow=flow, front=front, identity=identity, stack=stack)
+
+
+def _check_registrar_certificate(signer: KeySigner, path: Path) -> None:
+    """MASAs and pledges refuse a registrar without these; better to say so at the start."""
+    for oid, name in ((ID_KP_CMC_RA, "id-kp-cmcRA"), (ID_KP_SERVER_AUTH, "id-kp-serverAuth")):
+        if not has_extended_key_usage(signer.chain[0], oid):
+            raise KeyUnusable(
+                f"the registrar's certificate in {path} lacks {name} in extendedKeyUsage",
+                section="RFC 7030 §3.6.1; RFC 8995 §5.5.4",
+            )
+
+
+def _identity(
+    settings: RegistrarSettings, source: Path, clock: Callable[[], datetime]
+) -> IdentityVerifier:
+    look_ups = settings.look_ups
+    limits = LookupLimits(
+        positive_s=look_ups.keep_s,
+        negative_s=look_ups.keep_unknown_s,
+        in_flight=look_ups.in_flight,
+        per_s=look_ups.per_s,
+    )
+    sources = {
+        m.name: open_adapter(OEM_SOURCES, m.source, source=source, where=f"manufacturer.{i}.source")
+        for i, m in enumerate(settings.manufacturer)
+        if m.source is not None
+    }
+    return IdentityVerifier(
+        [_manufacturer(m) for m in settings.manufacturer],
+        serialization=CMS,
+        clock=clock,
+        lookup=CachedLookup(
+            sources,
+            clock=time.monotonic,
+            limits={
+                name: LOCAL_LIMITS if getattr(source_, "is_local", False) else limits
+                for name, source_ in sources.items()
+            },
+        ),
+        budget=RateBudget(
+            clock=time.monotonic,
+            per_address=_rate(look_ups.requests_per_s_and_address),
+            in_all=_rate(look_ups.requests_per_s),
+        ),
+    )
+
+
+def _rate(per_s: float) -> Rate:
+    return Rate(per_s=per_s, burst=max(1.0, 2 * per_s))
+
+
+def _manufacturer(settings: ManufacturerSettings) -> Manufacturer:
+    return Manufacturer(
+        name=settings.name,
+        anchors=TrustAnchors(load_chain(settings.anchors)),
+        source=None if settings.source is None else settings.name,
+        serial_pattern=_pattern(settings.serial_pattern, settings.name),
+        issuers=frozenset(bytes.fromhex(issuer) for issuer in settings.issuers),
+        ignore_idevid_expiry=settings.ignore_idevid_expiry,
+        require_record=settings.require_record,
+        masa_url=settings.masa.url,
+        serial_number_source=SerialNumberSource(settings.serial_number_source),
+        serial_number_part=_pattern(settings.serial_number_part, settings.name),
+    )
+
+
+def _pattern(text: str | None, manufacturer: str) -> re.Pattern[str] | None:
+    if text is None:
+        return None
+    try:
+        return re.compile(text, re.ASCII)
+    except re.error as err:
+        raise SettingsError(f"manufacturer {manufacturer}: {text!r}: {err}") from err
+
+
+def _masa_access(settings: MASASettings) -> MASAAccess:
+    anchors = None if settings.anchors is None else load_chain(settings.anchors)
+    return MASAAccess(
+        context=https_client_context(
+            anchors, client_chain=settings.client_chain, client_key=settings.client_key
+        ),
+        hosts=frozenset(settings.hosts),
+        timeout_s=settings.timeout_s,
+    )
+
+
+def _audit_policy(settings: RegistrarSettings) -> AuditPolicy:
+    policy = settings.audit_log
+    return AuditPolicy(
+        known_domain_ids=frozenset(bytes.fromhex(text) for text in policy.known_domain_ids),
+        accept_unknown_owners=policy.accept_unknown_owners,
+        accept_nonceless=policy.accept_nonceless,
+        accept_truncation=policy.accept_truncation,
+    )

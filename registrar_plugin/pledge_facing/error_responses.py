@@ -1,0 +1,59 @@
+"""The only tables from an error to an HTTP status: RFC 8995 §5.3 and §5.6, RFC 7030 §4.2.3.
+
+The nearest class in an error's ancestry counts. What is in no table answers 500 with an empty body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from brski import errors
+from registrar_plugin.identity.verify import IDENTITY_REFUSALS
+
+UNTOLD: Final[tuple[type[errors.OnboardingError], ...]] = (
+    *IDENTITY_REFUSALS,
+    errors.PledgeNotExpected,
+)
+"""One answer for all that a stranger could learn from: only the journal tells which it was."""
+
+BRSKI_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
+    **dict.fromkeys(UNTOLD, 404),
+    errors.ProximityMismatch: 401,  # RFC 8995 §5.2; the connection is closed too
+    errors.NotAuthenticated: 401,
+    errors.UnknownFormat: 415,  # §5.6: request type not understood
+    errors.NotAcceptable: 406,  # §5.6: nothing that the Accept header allows
+    errors.Malformed: 400,
+    errors.KeyNotAllowed: 403,
+    errors.SignatureInvalid: 403,  # §5.6: bad signature
+    errors.ChainInvalid: 403,
+    errors.SerialNumberMismatch: 403,
+    errors.TooLarge: 413,
+    errors.SlowPeer: 408,
+    errors.WrongOrder: 403,
+    errors.VoucherRefused: 403,
+    errors.AddressNotAllowed: 403,
+    errors.UnexpectedResponse: 502,  # the MASA's fault, not the pledge's
+    errors.TooManyRequests: 503,
+    errors.Unavailable: 503,
+    errors.WrongContext: 503,
+    errors.PeerError: 400,
+    errors.Refused: 403,
+}
+
+EST_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
+    **dict.fromkeys(UNTOLD, 403),
+    errors.NotAuthenticated: 403,  # RFC 7030 §3.3.2; 401 would ask for HTTP authentication
+    errors.WrongOrder: 403,
+    errors.VoucherRejected: 403,
+    errors.AuditLogUnacceptable: 403,  # RFC 8995 §5.8.3
+    errors.UnknownFormat: 415,
+    errors.TooLarge: 413,
+    errors.SlowPeer: 408,
+    errors.UnexpectedResponse: 502,
+    errors.TooManyRequests: 429,
+    errors.Unavailable: 503,
+    errors.WrongContext: 503,
+    errors.PeerError: 400,
+    errors.Refused: 403,
+}

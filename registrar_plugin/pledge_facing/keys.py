@@ -1,0 +1,30 @@
+"""What the handlers find in their application."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.registrar import Registrar
+from registrar_plugin.tls_front.port import TLSFront
+
+REGISTRAR: Final = web.AppKey("REGISTRAR", Registrar)
+TLS_FRONT: Final = web.AppKey("TLS_FRONT", TLSFront)
+
+
+def connection_of(request: web.Request) -> PledgeConnection:
+    """The connection that *request* came over, as the front tells it.
+
+    Raises:
+        WrongContext: it came over a listener whose TLS is not ours.
+        Malformed: the peer sent a certificate that is none.
+    """
+    front = request.config_dict[TLS_FRONT]
+    return PledgeConnection(
+        peer_chain=front.peer_chain(request),
+        registrar_certificate=front.registrar_certificate(request),
+        address=request.remote or "",
+        channel_binding=front.channel_binding(request),
+    )

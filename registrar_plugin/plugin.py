@@ -1,0 +1,85 @@
+"""The drop-in: mounts BRSKI and EST on an aiohttp application that is somebody else's.
+
+The host's routes and middlewares stay as they are: each of the two protocols is a sub-application
+with a middleware of its own. The host's listener must use :meth:`MountableRegistrar.ssl_context`;
+what comes over another context is answered 503, never taken for "no certificate" (docs/plugin.md).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from brski.edge.web_errors import error_middleware, reason_line
+from brski.errors import OnboardingError
+from brski.registry import BODY_LIMIT, BRSKI_ROOT, EST_ROOT
+from registrar_plugin.composition import MountableRegistrar
+from registrar_plugin.pledge_facing import brski, est
+from registrar_plugin.pledge_facing.error_responses import BRSKI_STATUS, EST_STATUS, UNTOLD
+from registrar_plugin.pledge_facing.keys import REGISTRAR, TLS_FRONT
+
+log: Final = logging.getLogger("registrar_plugin")
+
+
+def setup(
+    app: web.Application, registrar: MountableRegistrar, *, brski: bool = True, est: bool = True
+) -> None:
+    """Mount ``/.well-known/brski`` and ``/.well-known/est`` on *app*.
+
+    The registrar starts and stops with the application: open intents of an earlier run are
+    completed before the first request, connections and the journal are closed at the end.
+
+    Args:
+        registrar: as :func:`registrar_plugin.composition.open_registrar` gives it.
+        brski: mount the BRSKI endpoints; without, a host that has its own requestvoucher calls
+            :meth:`registrar_plugin.identity.verify.IdentityVerifier.verify`.
+        est: mount the EST endpoints.
+    """
+    if brski:
+        app.add_subapp(BRSKI_ROOT, _protocol(registrar, _BRSKI_ROUTES, BRSKI_STATUS))
+    if est:
+        app.add_subapp(EST_ROOT, _protocol(registrar, _EST_ROUTES, EST_STATUS))
+
+    async def running(_: web.Application) -> AsyncIterator[None]:
+        await registrar.flow.start()
+        yield
+        await registrar.close()
+
+    app.cleanup_ctx.append(running)
+
+
+_BRSKI_ROUTES: Final = brski.routes
+_EST_ROUTES: Final = est.routes
+
+
+@web.middleware
+async def _close_after_401(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """RFC 8995 §5.2: a pledge that has seen another registrar is told so and left alone."""
+    response = await handler(request)
+    if response.status == 401:
+        response.force_close()
+    return response
+
+
+def _tell_pledge(error: OnboardingError) -> str:
+    """One line of text; nothing that tells one refused identity from another (docs/identity.md)."""
+    return "" if isinstance(error, UNTOLD) else reason_line(error)
+
+
+def _protocol(
+    registrar: MountableRegistrar,
+    routes: web.RouteTableDef,
+    statuses: Mapping[type[OnboardingError], int],
+) -> web.Application:
+    protocol = web.Application(
+        middlewares=[_close_after_401, error_middleware(statuses, log, say=_tell_pledge)],
+        client_max_size=BODY_LIMIT,
+    )
+    protocol[REGISTRAR] = registrar.flow
+    protocol[TLS_FRONT] = registrar.front
+    protocol.add_routes(routes)
+    return protocol

@@ -1,0 +1,93 @@
+"""The registrar's settings file; conf/registrar.toml has every key with its comment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
+
+Hex20 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}\Z")]
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class ListenSettings(Settings):
+    """``[listen]``"""
+
+    pledges: Listen = "0.0.0.0:8443"
+
+
+class IdentitySettings(Settings):
+    """``[registrar]``: the registrar's own key and certificate."""
+
+    key: ExistingFile
+    chain: ExistingFile  # end entity first, owner's root last
+
+
+class MASASettings(Settings):
+    """``[manufacturer.masa]``"""
+
+    anchors: ExistingFile | None = None  # of its TLS certificate; the system's when missing
+    hosts: tuple[str, ...] = ()  # exact host:port that may be at any address
+    url: str | None = None  # instead of what the IDevID says
+    client_key: ExistingFile | None = None
+    client_chain: ExistingFile | None = None
+    timeout_s: Seconds = 10.0
+
+
+class ManufacturerSettings(Settings):
+    """``[[manufacturer]]``"""
+
+    name: str = Field(min_length=1, max_length=64)
+    anchors: ExistingFile  # of its IDevIDs
+    serial_pattern: str | None = None
+    issuers: tuple[Hex20, ...] = ()
+    ignore_idevid_expiry: bool = False
+    require_record: bool = True
+    serial_number_source: Literal["subject", "hardware-module-name"] = "subject"
+    serial_number_part: str | None = None
+    source: dict[str, Any] | None = None  # kind = "...", and what that kind of source wants
+    masa: MASASettings = MASASettings()
+
+
+class AdmissionSettings(Settings):
+    """``[admission]``"""
+
+    any_device: bool = False
+    expected: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+
+
+class AuditLogSettings(Settings):
+    """``[audit_log]``"""
+
+    known_domain_ids: tuple[Hex20 | Hex32, ...] = ()
+    accept_unknown_owners: bool = False
+    accept_nonceless: bool = False
+    accept_truncation: bool = False
+
+
+class LookUpSettings(Settings):
+    """``[look_ups]``: what strangers may cost."""
+
+    requests_per_s: float = Field(default=200, gt=0)
+    requests_per_s_and_address: float = Field(default=50, gt=0)
+    in_flight: int = Field(default=32, ge=1)
+    per_s: float = Field(default=200, gt=0)
+    keep_s: float = Field(default=60, ge=0, le=60)
+    keep_unknown_s: float = Field(default=10, ge=0, le=10)
+
+
+class RegistrarSettings(Settings):
+    """The whole file."""
+
+    listen: ListenSettings = ListenSettings()
+    registrar: IdentitySettings
+    journal: Path = Path("registrar.db")
+    ca: dict[str, Any]  # kind = "...", and what that kind of CA wants
+    manufacturer: tuple[ManufacturerSettings, ...] = Field(min_length=1)
+    admission: AdmissionSettings = AdmissionSettings()
+    audit_log: AuditLogSettings = AuditLogSettings()
+    look_ups: LookUpSettings = LookUpSettings()

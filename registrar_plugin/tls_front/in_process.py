@@ -1,0 +1,49 @@
+"""TLS in this process: the context that the listener must use, and who is behind a connection."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+
+from aiohttp import web
+from cryptography import x509
+
+from brski.edge.tls_engine import VerifyLaterObject
+from brski.edge.tls_server import connection_of, server_context
+from brski.pki.signatures import PrivateKey
+
+
+class InProcessFront:
+    """Implements :class:`~registrar_plugin.tls_front.port.TLSFront`.
+
+    Args:
+        chain: what the registrar shows, its own certificate first, and what a voucher may pin.
+        private_key: of the first certificate.
+
+    Raises:
+        KeyUnusable: they do not fit.
+    """
+
+    def __init__(self, chain: Sequence[x509.Certificate], private_key: PrivateKey) -> None:
+        self._certificate = chain[0]
+        self._context = server_context(chain, private_key, owner=self)
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """The context for every listener that leads to the registrar's routes."""
+        return self._context
+
+    def peer_chain(self, request: web.Request) -> tuple[x509.Certificate, ...]:
+        """See :meth:`~registrar_plugin.tls_front.port.TLSFront.peer_chain`."""
+        return self._connection(request).peer_chain()
+
+    def registrar_certificate(self, request: web.Request) -> x509.Certificate:
+        """See :meth:`~registrar_plugin.tls_front.port.TLSFront.registrar_certificate`."""
+        self._connection(request)
+        return self._certificate
+
+    def channel_binding(self, request: web.Request) -> bytes | None:
+        """See :meth:`~registrar_plugin.tls_front.port.TLSFront.channel_binding`."""
+        return self._connection(request).channel_binding()
+
+    def _connection(self, request: web.Request) -> VerifyLaterObject:
+        return connection_of(request.transport, owner=self)
