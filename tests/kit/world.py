@@ -1,0 +1,380 @@
+"""A manufacturer, its MASA, an owner's registrar and devices, all in memory but for two journals.
+
+The decisions and flows are the real ones; only the wires between them are calls. A test bends one
+thing and sees which gate stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from brski.est.certs_only import decode_certs_only
+from brski.est.csr import build_csr
+from brski.idevid.assertion import assertion_certificate
+from brski.idevid.record import DeviceRecord, Presentation
+from brski.pki.chain import TrustAnchors
+from brski.pki.extensions import domain_id, idevid_issuer_of
+from brski.pki.keys import certificate_der, spki_of
+from brski.pki.names import ldevid_subject
+from brski.registry import JSON, VOUCHER_CMS_JSON
+from brski.telemetry.status import Status
+from brski.voucher.cms import CMS
+from brski.voucher.model import Assertion, VoucherRequest
+from brski.voucher.yang_json import encode_nonce, encode_voucher_request
+from masa_stub.issue import IssuePolicy
+from masa_stub.masa import MASA
+from masa_stub.store import AuditStore
+from registrar_plugin.admission.judge import AdmissionPolicy
+from registrar_plugin.audit import AuditWatch
+from registrar_plugin.ca_backend.embedded import EmbeddedCA
+from registrar_plugin.ca_backend.port import CABackend, Pending
+from registrar_plugin.clerk import Clerk
+from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.enrollment.judge import EnrollmentPolicy
+from registrar_plugin.identity.model import DeviceKey
+from registrar_plugin.identity.policy import Manufacturer
+from registrar_plugin.identity.verify import IdentityVerifier
+from registrar_plugin.masa_link.port import MASAAnswer
+from registrar_plugin.registrar import Registrar, VoucherAnswer
+from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.telemetry.audit_verdict import AuditPolicy
+from tests.kit import pki
+
+ANY_DEVICE = AdmissionPolicy(any_device=True)
+STRICT_AUDIT = AuditPolicy()
+USUAL_ISSUE = IssuePolicy()
+
+
+class Clock:
+    """A clock that a test turns."""
+
+    def __init__(self, now: datetime = pki.NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **parts: float) -> None:
+        self.now += timedelta(**parts)
+
+
+class Records:
+    """One OEM's records, as both the registrar and the MASA ask for them."""
+
+    def __init__(self) -> None:
+        self.records: list[DeviceRecord] = []
+        self.silent: Exception | None = None
+        self.asked = 0
+
+    def of(self, serial_number: str, idevid_issuer: bytes | None) -> tuple[DeviceRecord, ...]:
+        self.asked += 1
+        if self.silent is not None:
+            raise self.silent
+        return tuple(
+            record
+            for record in self.records
+            if record.serial_number == serial_number
+            and idevid_issuer in (None, record.idevid_issuer)
+        )
+
+    def find(self, idevid_issuer: bytes | None, serial_number: str) -> tuple[DeviceRecord, ...]:
+        """For the MASA."""
+        return self.of(serial_number, idevid_issuer)
+
+    def change(self, serial_number: str, **changes: object) -> None:
+        """Alter the record of a device."""
+        self.records = [
+            replace(record, **changes) if record.serial_number == serial_number else record  # type: ignore[arg-type]  # any field
+            for record in self.records
+        ]
+
+
+class Lookup:
+    """For the registrar: every manufacturer's records, by name."""
+
+    def __init__(self, sources: Mapping[str, Records]) -> None:
+        self._sources = sources
+
+    async def find(
+        self,
+        sources: Collection[str],
+        idevid_issuer: bytes | None,
+        serial_number: str,
+        *,
+        spki_sha256: bytes,
+        fresh: bool = False,
+    ) -> Mapping[str, tuple[DeviceRecord, ...]]:
+        return {name: self._sources[name].of(serial_number, idevid_issuer) for name in sources}
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class Wire:
+    """The MASA link as a call; a test can listen in, alter, delay and break it."""
+
+    masa: MASA
+    sent: list[bytes] = field(default_factory=list)
+    answers: list[bytes] = field(default_factory=list)
+    broken: Exception | None = None
+    answer_instead: bytes | None = None
+    audit_log_instead: bytes | None = None
+
+    async def request_voucher(
+        self, manufacturer: str, masa_url: str, body: bytes, media_type: str
+    ) -> MASAAnswer:
+        self.sent.append(body)
+        await asyncio.sleep(0)
+        if self.broken is not None:
+            raise self.broken
+        answer = await self.masa.request_voucher(body, media_type)
+        octets = self.answer_instead or answer.body
+        self.answers.append(octets)
+        return MASAAnswer(body=octets, media_type=answer.media_type)
+
+    async def request_audit_log(
+        self, manufacturer: str, masa_url: str, body: bytes, media_type: str
+    ) -> MASAAnswer:
+        if self.broken is not None:
+            raise self.broken
+        found = self.audit_log_instead or await self.masa.audit_log(body, media_type)
+        return MASAAnswer(body=found, media_type=JSON)
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device as it left the factory; ``entity`` is its IDevID, carried or not."""
+
+    entity: pki.Entity
+    presentation: Presentation
+    serial_number: str
+
+    @property
+    def carried(self) -> bool:
+        return self.presentation is Presentation.CARRIED
+
+    @property
+    def issuer(self) -> bytes:
+        return idevid_issuer_of(self.entity.certificate)
+
+    @property
+    def key(self) -> DeviceKey:
+        return DeviceKey(self.issuer, self.serial_number)
+
+    @property
+    def shown(self) -> tuple[x509.Certificate, ...]:
+        """What it shows in TLS."""
+        if self.carried:
+            return self.entity.chain[:-1]
+        return (
+            assertion_certificate(
+                pki.KeySigner(self.entity.private_key),
+                self.serial_number,
+                idevid_issuer=self.issuer,
+            ),
+        )
+
+    def request(
+        self, registrar: x509.Certificate, *, nonce: bytes = bytes(range(16)), **changes: object
+    ) -> bytes:
+        """A signed voucher-request; *changes* bend its leaves."""
+        leaves = VoucherRequest(
+            serial_number=self.serial_number,
+            assertion=Assertion.PROXIMITY,
+            nonce=encode_nonce(nonce),
+            proximity_registrar_cert=certificate_der(registrar),
+        )
+        return self.sign(encode_voucher_request(replace(leaves, **changes)))  # type: ignore[arg-type]  # any leaf
+
+    def sign(self, payload: bytes) -> bytes:
+        """*payload* under the IDevID key, as this device does it."""
+        if self.carried:
+            signer = pki.KeySigner(self.entity.private_key, self.shown)
+            return CMS.sign(payload, signer, certificates=self.shown)
+        signer = pki.KeySigner(self.entity.private_key)
+        return CMS.sign(payload, signer, name_by_key_identifier=True)
+
+
+@dataclass
+class World:
+    """Everybody, and the steps of one onboarding as one line each."""
+
+    oem: pki.Entity  # issuing CA
+    owner: pki.Entity  # issuing CA of the domain
+    registrar_entity: pki.Entity
+    records: Records
+    wire: Wire
+    masa_store: AuditStore
+    registrar: Registrar
+    identity: IdentityVerifier
+    journal: SQLiteJournal
+    clock: Clock
+    folder: Path
+
+    def make_device(
+        self,
+        serial_number: str = "SN-1",
+        *,
+        asserting: bool = False,
+        listed: bool = True,
+        issuer: pki.Entity | None = None,
+        **knobs: object,
+    ) -> Device:
+        """A device of the manufacturer's; *listed* puts it on record."""
+        issuer = issuer or self.oem
+        entity = pki.make_idevid(issuer, serial_number, **knobs)  # type: ignore[arg-type]  # its knobs
+        presentation = Presentation.ASSERTED if asserting else Presentation.CARRIED
+        device = Device(entity=entity, presentation=presentation, serial_number=serial_number)
+        if listed:
+            self.records.records.append(record_of(device))
+        return device
+
+    def connection(
+        self, shown: Sequence[x509.Certificate], *, address: str = "192.0.2.7"
+    ) -> PledgeConnection:
+        """A TLS connection of somebody who holds the key of ``shown[0]``."""
+        return PledgeConnection(
+            peer_chain=tuple(shown),
+            registrar_certificate=self.registrar_entity.certificate,
+            address=address,
+        )
+
+    async def voucher(self, device: Device, **changes: object) -> VoucherAnswer:
+        """requestvoucher."""
+        body = device.request(self.registrar_entity.certificate, **changes)  # type: ignore[arg-type]  # its leaves
+        return await self.registrar.request_voucher(
+            body, VOUCHER_CMS_JSON, self.connection(device.shown)
+        )
+
+    async def accept(self, device: Device) -> None:
+        """voucher_status, in good faith."""
+        await self.registrar.voucher_status(Status(status=True), self.connection(device.shown))
+
+    async def enroll(
+        self, device: Device, key: pki.KeySigner | None = None, csr: bytes | None = None
+    ) -> x509.Certificate | Pending:
+        """simpleenroll."""
+        asked = csr or self.csr(device, key)
+        answer = await self.registrar.enroll(asked, self.connection(device.shown))
+        if isinstance(answer, Pending):
+            return answer
+        return decode_certs_only(answer)[0]
+
+    def csr(self, device: Device, key: pki.KeySigner | None = None) -> bytes:
+        """A certificate request for what the device is entitled to."""
+        signer = key or pki.KeySigner(pki.make_key())
+        return build_csr(signer, ldevid_subject(device.serial_number, device.issuer))
+
+    async def onboard(self, device: Device) -> x509.Certificate:
+        """The whole way; the certificate at its end."""
+        await self.voucher(device)
+        await self.accept(device)
+        issued = await self.enroll(device)
+        assert isinstance(issued, x509.Certificate)
+        return issued
+
+
+def record_of(device: Device) -> DeviceRecord:
+    """What the OEM's database holds of *device*."""
+    return DeviceRecord(
+        idevid_issuer=device.issuer,
+        serial_number=device.serial_number,
+        certificate=device.entity.der,
+        spki=spki_of(device.entity.certificate),
+        intermediates=tuple(certificate_der(c) for c in device.entity.intermediates),
+        presentation=device.presentation,
+        derivation_profile="hmac-drbg-p256",
+        batch_digest=bytes(32),
+        chunk=0,
+        generation=1,
+    )
+
+
+@asynccontextmanager
+async def make_world(
+    folder: Path,
+    *,
+    admission: AdmissionPolicy = ANY_DEVICE,
+    audit: AuditPolicy = STRICT_AUDIT,
+    issue: IssuePolicy = USUAL_ISSUE,
+    ca: CABackend | None = None,
+    require_record: bool = True,
+    clock: Clock | None = None,
+) -> AsyncIterator[World]:
+    """Open everybody in *folder*; what a test wants otherwise has a name."""
+    clock = clock or Clock()
+    oem = pki.make_pki("Example OEM")
+    owner = pki.make_pki("Example Owner", not_after=pki.NOT_AFTER)
+    registrar_entity = pki.make_registrar(owner)
+    records = Records()
+    store = AuditStore(folder / "masa.db")
+    masa = MASA(
+        records=records,
+        store=store,
+        signer=pki.make_masa_signer(pki.make_root("Example MASA Root")).signer,
+        serializations={VOUCHER_CMS_JSON: CMS},
+        policy=issue,
+        clock=clock,
+    )
+    wire = Wire(masa)
+    journal = SQLiteJournal(folder / "registrar.db")
+    manufacturer = Manufacturer(
+        name="acme",
+        anchors=TrustAnchors([oem.root]),
+        source="acme",
+        issuers=frozenset([idevid_issuer_of(pki.make_idevid(oem).certificate)]),
+        require_record=require_record,
+    )
+    identity = IdentityVerifier(
+        [manufacturer], serialization=CMS, clock=clock, lookup=Lookup({"acme": records})
+    )
+    clerk = Clerk(journal, clock)
+    watch = AuditWatch(
+        masa=wire,
+        journal=journal,
+        clerk=clerk,
+        policy=audit,
+        own_domain_ids=frozenset(domain_id(c) for c in registrar_entity.chain),
+    )
+    registrar = Registrar(
+        identity=identity,
+        admission=admission,
+        enrollment=EnrollmentPolicy(),
+        signer=registrar_entity.signer,
+        serializations={VOUCHER_CMS_JSON: CMS},
+        masa=wire,
+        ca=ca or EmbeddedCA(owner.signer),
+        journal=journal,
+        clerk=clerk,
+        audit=watch,
+    )
+    await registrar.start()
+    try:
+        yield World(
+            oem=oem,
+            owner=owner,
+            registrar_entity=registrar_entity,
+            records=records,
+            wire=wire,
+            masa_store=store,
+            registrar=registrar,
+            identity=identity,
+            journal=journal,
+            clock=clock,
+            folder=folder,
+        )
+    finally:
+        await registrar.close()
+        await journal.close()
+        await store.close()
