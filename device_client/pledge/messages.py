@@ -1,0 +1,560 @@
+"""What the pledge says and what it makes of answers: bytes in, values or refusals out.
+
+Until a voucher is accepted everything comes from a stranger (RFC 8995 §5.1): each body passes one
+strict reader, and nothing in it is trusted but what a signature under the manufacturer's anchors,
+or the pinned certificate, covers. Randomness, keys and the time are arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+
+from brski.errors import (
+    ChainInvalid,
+    KeyMismatch,
+    LocalError,
+    OnboardingError,
+    PinMismatch,
+    Refused,
+    SignatureInvalid,
+    Unavailable,
+    UnexpectedResponse,
+    VoucherRefused,
+)
+from brski.est.certs_only import decode_certs_only
+from brski.est.csr import parse_csr
+from brski.est.csr_attributes import decode_csr_attributes
+from brski.est.requirements import CSRRequirements
+from brski.est.transfer import decode_base64, encode_base64
+from brski.pki.chain import TrustAnchors, check_presented_chain, validate_to_pin
+from brski.pki.extensions import has_extended_key_usage, masa_url, subject_key_identifier
+from brski.pki.keys import (
+    certificate_der,
+    parse_certificate,
+    public_key_of_certificate,
+    spki_of,
+)
+from brski.pki.signer import Signer
+from brski.registry import (
+    BRSKI_ROOT,
+    CA_CERTS,
+    CSR_ATTRIBUTES,
+    CSR_ATTRS,
+    ENROLL_STATUS,
+    EST_ROOT,
+    ID_KP_CMC_RA,
+    JSON,
+    PKCS7_MIME,
+    PKCS10,
+    REQUEST_VOUCHER,
+    SIMPLE_ENROLL,
+    TEXT,
+    VOUCHER_STATUS,
+)
+from brski.telemetry.status import Status, encode_status
+from brski.voucher.model import Assertion, Voucher, VoucherRequest
+from brski.voucher.rules import check_created_on, check_voucher
+from brski.voucher.serialization import Signed, VoucherSerialization
+from brski.voucher.yang_json import decode_voucher, encode_nonce, encode_voucher_request
+from device_client.pledge.states import Answer, DomainCertificates, Request
+
+NONCE_OCTETS: Final = 16  # RFC 8366 §5.3 wants 8 to 32
+VOUCHER_NOT_ACCEPTED: Final = "voucher not accepted"  # all that a stranger learns, RFC 8995 §5.7
+_SAID_LIMIT: Final = 200  # characters of a registrar's reason that are repeated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What this pledge accepts, and for how long it lets itself be put off."""
+
+    acceptable: frozenset[Assertion] = frozenset(
+        {Assertion.VERIFIED, Assertion.LOGGED, Assertion.PROXIMITY}
+    )
+    allow_nonceless: bool = False  # RFC 8995 §7.2
+    voucher_wait_s: int = 4 * 24 * 3600  # RFC 8995 §5.6: longer than a long weekend
+    enroll_wait_s: int = 4 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pledge:
+    """What this device is; the same through an onboarding."""
+
+    serial_number: str
+    idevid_issuer: bytes | None  # 20-octet keyIdentifier
+    signer: Signer  # the IDevID key
+    idevid_chain: tuple[x509.Certificate, ...]  # leaf first; empty: it asserts
+    voucher_anchors: tuple[x509.Certificate, ...]
+    serialization: VoucherSerialization
+    policy: Policy = Policy()
+
+
+# -- the provisional connection
+
+
+def check_registrar_chain(chain: Sequence[x509.Certificate]) -> None:
+    """Raise unless each certificate that the registrar presented is signed by the next.
+
+    Its root is unknown, and the first may be self-signed; who it is, the voucher will tell.
+
+    Args:
+        chain: as presented, leaf first.
+
+    Raises:
+        ChainInvalid: none was presented, or a signature does not verify.
+
+    RFC 8995 §5.1.
+    """
+    check_presented_chain(chain)
+
+
+def check_same_registrar(
+    first: Sequence[x509.Certificate], again: Sequence[x509.Certificate]
+) -> None:
+    """Raise unless a new connection shows the registrar certificate of the first.
+
+    Raises:
+        ChainInvalid: another certificate, or none.
+
+    RFC 8995 §5: both ends hold fast to the certificates of the first connection.
+    """
+    if not again or not first or first[0] != again[0]:
+        raise ChainInvalid(
+            "the registrar's certificate changed between two connections", section="RFC 8995 §5"
+        )
+
+
+# -- the voucher
+
+
+def build_voucher_request(
+    pledge: Pledge,
+    *,
+    registrar_certificate: x509.Certificate,
+    nonce: bytes,
+    created_on: datetime | None,
+) -> tuple[VoucherRequest, bytes]:
+    """Make and sign the pledge voucher-request of one attempt.
+
+    Args:
+        pledge: who asks.
+        registrar_certificate: the first of the TLS chain.
+        nonce: 16 fresh octets of the system's generator.
+        created_on: aware UTC; None on a device without a clock, which leaves the leaf and the
+            CMS signing time out.
+
+    Returns:
+        The request as a value, for the comparison with the voucher, and the signed octets. A device
+        that carries its IDevID encloses the chain; one that asserts names its key by
+        SubjectKeyIdentifier and encloses nothing.
+
+    Raises:
+        KeyUnusable: the IDevID key cannot sign.
+
+    RFC 8995 §5.2; RFC 8366 §5.4; docs/identity.md.
+    """
+    request = VoucherRequest(
+        serial_number=pledge.serial_number,
+        assertion=Assertion.PROXIMITY,
+        created_on=created_on,
+        nonce=encode_nonce(nonce),
+        proximity_registrar_cert=certificate_der(registrar_certificate),
+    )
+    octets = pledge.serialization.sign(
+        encode_voucher_request(request),
+        pledge.signer,
+        certificates=pledge.idevid_chain,
+        signing_time=created_on,
+        name_by_key_identifier=not pledge.idevid_chain,
+    )
+    return request, octets
+
+
+def voucher_request_message(octets: bytes, media_type: str, path: str | None = None) -> Request:
+    """The HTTP request that carries a voucher-request, raw (RFC 8995 §5.2, §6)."""
+    return Request(
+        method="POST",
+        path=path or BRSKI_ROOT + REQUEST_VOUCHER,
+        body=octets,
+        content_type=media_type,
+        accept=media_type,
+    )
+
+
+def voucher_of(answer: Answer, media_type: str) -> bytes:
+    """The voucher's octets out of the final answer to a voucher-request.
+
+    Raises:
+        VoucherRefused: the registrar said no, for itself or for the MASA.
+        Unavailable: it cannot answer now.
+        UnexpectedResponse: another status, another media type, or nothing in it.
+
+    RFC 8995 §5.6.
+    """
+    check_success(answer, VoucherRefused, what="the voucher-request", section="RFC 8995 §5.6")
+    if answer.media_type != media_type:
+        raise UnexpectedResponse(
+            f"the registrar sent {answer.media_type or 'no media type'}, not {media_type}",
+            section="RFC 8995 §5.6",
+        )
+    if not answer.body:
+        raise UnexpectedResponse("the registrar sent an empty voucher", section="RFC 8995 §5.6")
+    return answer.body
+
+
+def judge_voucher(
+    octets: bytes,
+    *,
+    pledge: Pledge,
+    request: VoucherRequest,
+    registrar_chain: Sequence[x509.Certificate],
+    now: datetime | None,
+) -> x509.Certificate:
+    """Decide whether this device belongs to the domain that *octets* name, and return its pin.
+
+    In this order: the signature leads to the manufacturer's anchors and to none else; the contents
+    answer the request; the chain that the registrar showed in TLS leads to the pinned certificate.
+
+    Args:
+        octets: the signed voucher, as received.
+        pledge: who asked.
+        request: what it asked.
+        registrar_chain: what the registrar presented, leaf first.
+        now: aware UTC, or None where there is no clock: then nothing is held against a date.
+
+    Returns:
+        The pinned domain certificate.
+
+    Raises:
+        SignatureInvalid, ChainInvalid: not signed under the manufacturer's anchors.
+        SerialNumberMismatch, NonceMismatch, IDevIDIssuerMismatch, VoucherExpired,
+        AssertionNotAcceptable: its contents, as :func:`brski.voucher.rules.check_voucher`.
+        PinMismatch: it pins nothing, or somebody else.
+        Malformed, UnknownFormat, TooLarge: it cannot be read.
+
+    RFC 8995 §5.6.1, §5.6.2.
+    """
+    signed = pledge.serialization.open(octets)
+    _check_voucher_signature(signed, pledge.voucher_anchors, now)
+    voucher = decode_voucher(signed.payload)
+    check_voucher(
+        voucher,
+        request,
+        idevid_issuer=pledge.idevid_issuer,
+        now=now,
+        acceptable=pledge.policy.acceptable,
+        allow_nonceless=pledge.policy.allow_nonceless,
+    )
+    if voucher.domain_cert_revocation_checks:
+        raise ChainInvalid(
+            "the voucher demands revocation checks, for which this device has no means",
+            section="RFC 8366 §5.3",
+        )
+    pin = _pin_of(voucher)
+    _check_pinned(registrar_chain, pin, now)
+    return pin
+
+
+def _check_pinned(
+    registrar_chain: Sequence[x509.Certificate], pin: x509.Certificate, now: datetime | None
+) -> None:
+    """The chain leads to the pin, and its first certificate may speak for the domain.
+
+    Under a pinned CA every member of the domain has a certificate; only an RA's (id-kp-cmcRA) is
+    that of a registrar. A pinned end entity needs no more words (RFC 7030 §3.6.1).
+    """
+    validate_to_pin(registrar_chain, pin, at=now)
+    registrar = registrar_chain[0]
+    if spki_of(registrar) != spki_of(pin) and not has_extended_key_usage(registrar, ID_KP_CMC_RA):
+        raise PinMismatch(
+            "the server is of the pinned domain, and not its registrar (id-kp-cmcRA)",
+            section="RFC 7030 §3.6.1",
+        )
+
+
+def _pin_of(voucher: Voucher) -> x509.Certificate:
+    if voucher.pinned_domain_cert is None:
+        raise PinMismatch("the voucher pins no domain certificate", section="RFC 8995 §5.6.1")
+    return parse_certificate(voucher.pinned_domain_cert)
+
+
+def _check_voucher_signature(
+    signed: Signed, anchors: tuple[x509.Certificate, ...], now: datetime | None
+) -> None:
+    signer = signed.signer_certificate() or _anchor_named(signed, anchors)
+    if signer is None:
+        raise SignatureInvalid(
+            "the voucher's signer is neither enclosed nor an anchor of this device",
+            section="RFC 8995 §5.6.1",
+        )
+    if masa_url(signer) is not None:
+        # where devices and MASA share a root, a device could vouch for whom it likes
+        raise ChainInvalid("the voucher is signed by a device", section="RFC 8995 §5.6.1")
+    trusted = TrustAnchors(anchors, allow_end_entity_anchor=True)
+    validate(trusted, signer, signed.certificates, now=now)
+    signed.verify(public_key_of_certificate(signer))
+    if now is not None:
+        check_created_on(signed.signing_time, now=now)
+
+
+def _anchor_named(signed: Signed, anchors: Iterable[x509.Certificate]) -> x509.Certificate | None:
+    reference = signed.signer
+    for anchor in anchors:
+        if reference.subject_key_identifier is not None:
+            if subject_key_identifier(anchor) == reference.subject_key_identifier:
+                return anchor
+        elif (anchor.issuer.public_bytes(), anchor.serial_number) == (
+            reference.issuer,
+            reference.certificate_serial,
+        ):
+            return anchor
+    return None
+
+
+def validate(
+    anchors: TrustAnchors,
+    leaf: x509.Certificate,
+    others: Sequence[x509.Certificate],
+    *,
+    now: datetime | None,
+) -> tuple[x509.Certificate, ...]:
+    """Find the path from *leaf* to an anchor; without a clock no date is looked at.
+
+    Args:
+        anchors: whom to trust.
+        leaf: what to judge.
+        others: certificates that came with it; *leaf* may be among them.
+        now: aware UTC, or None.
+
+    Returns:
+        Leaf first, anchor last.
+
+    Raises:
+        ChainInvalid: there is no such path.
+
+    RFC 5280 §6; RFC 8995 §2.6.1.
+    """
+    intermediates = [c for c in dict.fromkeys(others) if c != leaf]
+    if now is None:
+        return anchors.validate_without_clock(leaf, intermediates)
+    return anchors.validate(leaf, intermediates, at=now)
+
+
+# -- telemetry
+
+
+def voucher_status_message(error: OnboardingError | None) -> Request:
+    """Tell whether the voucher was accepted; of a refusal nothing but that (RFC 8995 §5.7)."""
+    reason = None if error is None else VOUCHER_NOT_ACCEPTED
+    return _status_message(VOUCHER_STATUS, reason)
+
+
+def enroll_status_message(error: OnboardingError | None) -> Request:
+    """Tell whether enrollment succeeded, and why not (RFC 8995 §5.9.4).
+
+    The registrar has been vouched for by then. What went wrong inside the device stays there.
+    """
+    if error is None:
+        return _status_message(ENROLL_STATUS, None)
+    inside = isinstance(error, LocalError)
+    reason = "the device could not keep its certificate" if inside else str(error)
+    return _status_message(ENROLL_STATUS, reason[:_SAID_LIMIT])
+
+
+def _status_message(path: str, reason: str | None) -> Request:
+    return Request(
+        method="POST",
+        path=BRSKI_ROOT + path,
+        body=encode_status(Status(status=reason is None, reason=reason)),
+        content_type=JSON,
+    )
+
+
+# -- EST
+
+
+def ca_certs_message() -> Request:
+    """Ask for the domain's CA certificates (RFC 7030 §4.1)."""
+    return Request(method="GET", path=EST_ROOT + CA_CERTS, accept=PKCS7_MIME)
+
+
+def csr_attrs_message() -> Request:
+    """Ask what the CSR should hold (RFC 7030 §4.5; RFC 8995 §5.9.2: a MUST)."""
+    return Request(method="GET", path=EST_ROOT + CSR_ATTRS, accept=CSR_ATTRIBUTES)
+
+
+def enroll_message(csr: bytes) -> Request:
+    """Ask for a certificate; *csr* is DER (RFC 7030 §4.2; RFC 8951 §3)."""
+    return Request(
+        method="POST",
+        path=EST_ROOT + SIMPLE_ENROLL,
+        body=encode_base64(csr),
+        content_type=PKCS10,
+        accept=PKCS7_MIME,
+    )
+
+
+def domain_certificates_of(answer: Answer) -> DomainCertificates:
+    """Read the domain's CA certificates.
+
+    The connection has been authenticated by the voucher, so this is more authoritative than the
+    pinned certificate (RFC 8995 §5.6.2) and need not contain it.
+
+    Returns:
+        As anchors those that are self-signed; all of them where none is.
+
+    Raises:
+        Unavailable, Refused, UnexpectedResponse: no such body.
+        Malformed, TooLarge: it cannot be read, or holds no certificate.
+
+    RFC 7030 §4.1.3.
+    """
+    der = _est_body(answer, PKCS7_MIME, what="the CA certificates", section="RFC 7030 §4.1")
+    certificates = decode_certs_only(der)
+    roots = tuple(c for c in certificates if _is_self_signed(c))
+    return DomainCertificates(anchors=roots or certificates, certificates=certificates)
+
+
+def _is_self_signed(certificate: x509.Certificate) -> bool:
+    if certificate.issuer != certificate.subject:
+        return False
+    try:
+        check_presented_chain((certificate,))
+    except ChainInvalid:
+        return False
+    return True
+
+
+def csr_requirements_of(answer: Answer) -> CSRRequirements:
+    """Read what the CSR should hold; 204 and 404 mean that nothing is asked for.
+
+    Raises:
+        Unavailable, Refused, UnexpectedResponse: no such body.
+        Malformed, UnknownFormat, TooLarge: it cannot be read.
+
+    RFC 7030 §4.5.2; RFC 9908 §3.
+    """
+    if answer.status in (204, 404):
+        return CSRRequirements()
+    der = _est_body(answer, CSR_ATTRIBUTES, what="the CSR attributes", section="RFC 7030 §4.5")
+    return decode_csr_attributes(der).requirements
+
+
+def ldevid_chain_of(
+    answer: Answer, *, csr: bytes, domain: DomainCertificates, now: datetime | None
+) -> tuple[x509.Certificate, ...]:
+    """Read the issued certificate and judge it.
+
+    Args:
+        answer: to the CSR.
+        csr: DER, as posted.
+        domain: what ``/cacerts`` brought on this connection.
+        now: aware UTC, or None where there is no clock.
+
+    Returns:
+        The LDevID and what leads from it to an anchor, leaf first, the anchor left out.
+
+    Raises:
+        KeyMismatch: no certificate in the answer is for the key of *csr*.
+        ChainInvalid: it does not lead to an anchor of *domain*.
+        Unavailable, Refused, UnexpectedResponse: no such body.
+        Malformed, TooLarge: it cannot be read.
+
+    RFC 7030 §4.2.3.
+    """
+    der = _est_body(answer, PKCS7_MIME, what="the CSR", section="RFC 7030 §4.2")
+    received = decode_certs_only(der)
+    spki = parse_csr(csr).spki
+    ours = [c for c in received if spki_of(c) == spki]
+    if not ours:
+        raise KeyMismatch(
+            "the issued certificate is not for the key of the CSR", section="RFC 7030 §4.2.3"
+        )
+    path = validate(
+        TrustAnchors(domain.anchors), ours[0], (*received, *domain.certificates), now=now
+    )
+    return path[:-1]
+
+
+def check_known_registrar(
+    chain: Sequence[x509.Certificate],
+    *,
+    domain: DomainCertificates,
+    pin: x509.Certificate,
+    now: datetime | None,
+) -> None:
+    """Raise unless *chain* is a registrar of the domain that this device has joined.
+
+    Its chain leads to one of the domain's anchors or to the pinned certificate, and its certificate
+    is that of an RA (id-kp-cmcRA); names are not looked at, since the device knows an address only.
+
+    Raises:
+        ChainInvalid: it leads to neither, or is no registrar's.
+
+    RFC 7030 §3.6.1; RFC 8995 §5.9.4.
+    """
+    check_registrar_chain(chain)
+    if not has_extended_key_usage(chain[0], ID_KP_CMC_RA):
+        raise ChainInvalid(
+            "the server's certificate is not that of a registrar (id-kp-cmcRA)",
+            section="RFC 7030 §3.6.1",
+        )
+    try:
+        validate_to_pin(chain, pin, at=now)
+    except PinMismatch:
+        validate(TrustAnchors(domain.anchors), chain[0], (*chain, *domain.certificates), now=now)
+
+
+def _est_body(answer: Answer, media_type: str, *, what: str, section: str) -> bytes:
+    check_success(answer, Refused, what=what, section=section)
+    if answer.media_type != media_type:
+        raise UnexpectedResponse(
+            f"the registrar sent {answer.media_type or 'no media type'}, not {media_type}",
+            section=section,
+        )
+    return decode_base64(answer.body)
+
+
+# -- answers
+
+
+def check_success(answer: Answer, refusal: type[Refused], *, what: str, section: str) -> None:
+    """Raise unless the registrar answered 200.
+
+    Raises:
+        Refused: of the type *refusal*, for a 4xx.
+        Unavailable: for 408, 429 and 5xx; with what Retry-After asked for.
+        UnexpectedResponse: for anything else.
+    """
+    if answer.status == 200:
+        return
+    said = f"the registrar answered {answer.status} to {what}{_said(answer)}"
+    if answer.status in (408, 429) or answer.status >= 500:
+        raise Unavailable(said, retry_after_s=answer.retry_after_s or 0, section=section)
+    if 400 <= answer.status < 500:
+        raise refusal(said, section=section)
+    raise UnexpectedResponse(said, section=section)
+
+
+def _said(answer: Answer) -> str:
+    """A registrar's own words, made harmless (RFC 8995 §5.6: UTF-8 plain text)."""
+    if answer.media_type != TEXT:
+        return ""
+    text = answer.body[: 4 * _SAID_LIMIT].decode("utf-8", "replace")
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f': "{words[:_SAID_LIMIT]}"' if words else ""
+
+
+def domain_of(pin: x509.Certificate) -> bytes:
+    """What a kept CSR is bound to: SHA-256 of the pinned certificate's DER."""
+    return hashlib.sha256(certificate_der(pin)).digest()
+
+
+def aware(moment: datetime) -> datetime:
+    """*moment* to the second in UTC, as it goes into a message."""
+    return moment.astimezone(UTC).replace(microsecond=0)
