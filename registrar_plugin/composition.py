@@ -28,7 +28,7 @@ from registrar_plugin.identity.budget import Rate, RateBudget
 from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
-from registrar_plugin.oem_source.lookup import LOCAL_LIMITS, CachedLookup, LookupLimits
+from registrar_plugin.oem_source.lookup import CachedLookup, LookupLimits
 from registrar_plugin.registrar import Registrar
 from registrar_plugin.settings import (
     ManufacturerSettings,
@@ -151,10 +151,7 @@ def _identity(
         lookup=CachedLookup(
             sources,
             clock=time.monotonic,
-            limits={
-                name: LOCAL_LIMITS if getattr(source_, "is_local", False) else limits
-                for name, source_ in sources.items()
-            },
+            limits=dict.fromkeys(sources, limits),
         ),
         budget=RateBudget(
             clock=time.monotonic,
