@@ -122,6 +122,20 @@ def verify1(
     return parts.payload
 
 
+def unverified_payload(message: bytes, *, max_octets: int = MAX_OCTETS) -> bytes:
+    """The payload of *message* before any signature was verified.
+
+    Only for reading who claims to have signed, so that the key can be taken from configuration;
+    what is acted on comes from :func:`verify1`.
+
+    Raises:
+        Malformed, TooLarge: as :func:`verify1`.
+
+    RFC 9052 §4.2.
+    """
+    return _parse(message, max_octets).payload
+
+
 def key_hint_of(message: bytes, *, max_octets: int = MAX_OCTETS) -> bytes | None:
     """The ``kid`` of *message*: unprotected, unverified; None where there is none.
 

@@ -236,6 +236,15 @@ def test_key_hint_is_a_hint() -> None:
         _signed(key_hint=bytes(65))
 
 
+def test_unverified_payload_is_read_whoever_signed() -> None:
+    """It tells who claims to have signed; an altered payload comes out just the same."""
+    assert cose.unverified_payload(_signed()) == PAYLOAD
+    altered = _signed().replace(PAYLOAD, b"PAYLOAD")
+    assert cose.unverified_payload(altered) == b"PAYLOAD"
+    with pytest.raises(SignatureInvalid):
+        _verify(altered)
+
+
 def _with_payload(payload: Any) -> bytes:
     parts = list(cbor2.loads(_signed()).value)
     return cbor2.dumps(cbor2.CBORTag(18, [parts[0], {}, payload, parts[3]]))
@@ -275,6 +284,8 @@ def test_other_forms_are_refused(name: str) -> None:
         _verify(OTHER_FORMS[name])
     with pytest.raises(Malformed):
         cose.key_hint_of(OTHER_FORMS[name])
+    with pytest.raises(Malformed):
+        cose.unverified_payload(OTHER_FORMS[name])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -306,6 +317,8 @@ def test_size_is_bounded() -> None:
         cose.verify1(SIGNED, KEYS["P-256"].public_key(), external_aad=AAD, max_octets=50)
     with pytest.raises(TooLarge):
         cose.key_hint_of(SIGNED, max_octets=50)
+    with pytest.raises(TooLarge):
+        cose.unverified_payload(SIGNED, max_octets=50)
 
 
 @pytest.mark.parametrize("kind", ["RSA-2048", "P-521"])
