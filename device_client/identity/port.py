@@ -6,6 +6,7 @@ from typing import Protocol
 
 from cryptography import x509
 
+from brski.pki.signatures import PrivateKey
 from brski.pki.signer import Signer
 
 
@@ -35,5 +36,5 @@ class DeviceIdentity(Protocol):
     def signer(self) -> Signer:
         """The IDevID key."""
 
-    def tls_private_key(self) -> object:
-        """What :mod:`brski.edge.tls_client` takes as key: a ``cryptography`` private key."""
+    def tls_private_key(self) -> PrivateKey:
+        """The IDevID key as :mod:`brski.edge.tls_client` takes it."""

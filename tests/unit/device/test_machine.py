@@ -591,8 +591,8 @@ def test_whatever_happens(data: st.DataObject) -> None:
             assert (was.state, type(event)) not in TABLE
             continue
         assert was.state is not State.DONE
-        answers = [e for e in effects if isinstance(e, Connect | Send | Wait | KeepRequest)]
-        answers += [e for e in effects if isinstance(e, KeepEnrollment | Finish)]
+        bringing = (Connect, Send, Wait, KeepRequest, KeepEnrollment, Finish)
+        answers = [e for e in effects if isinstance(e, bringing)]
         assert len(answers) == 1  # exactly one effect brings the next event, or ends it
         assert effects[-1] is answers[0]
         for effect in effects:

@@ -40,7 +40,7 @@ from brski.est.requirements import CSRRequirements
 from brski.est.transfer import decode_base64, encode_base64
 from brski.idevid.record import Presentation
 from brski.pki.extensions import encode_idevid_issuer, key_identifier
-from brski.pki.keys import encode_spki, spki_of
+from brski.pki.keys import certificate_der, encode_spki, spki_of
 from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion, VoucherRequest
 from brski.voucher.yang_json import decode_voucher_request
@@ -169,7 +169,7 @@ LATER = pki.NOW + timedelta(minutes=10)
         ({"created_on": LATER}, CreatedOnOutOfWindow),
         ({"pinned_domain_cert": OTHER.owner_root.der}, PinMismatch),
         ({"pinned_domain_cert": OTHER.registrar.der}, PinMismatch),
-        ({"pinned_domain_cert": WORLD.oem.root.public_bytes(pki.Encoding.DER)}, PinMismatch),
+        ({"pinned_domain_cert": certificate_der(WORLD.oem.root)}, PinMismatch),
         ({"domain_cert_revocation_checks": True}, ChainInvalid),
     ],
 )
