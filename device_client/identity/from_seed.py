@@ -65,6 +65,39 @@ class Fuse:
     certificates: tuple[x509.Certificate, ...] = ()  # IDevID chain, leaf first; empty: it asserts
 
 
+def make_fuse(
+    seed: bytes,
+    *,
+    chip_id: bytes,
+    serial_number: str,
+    idevid_issuer: bytes,
+    derivation_profile: str,
+    voucher_anchors: tuple[x509.Certificate, ...],
+    masa_url: str | None = None,
+    certificates: tuple[x509.Certificate, ...] = (),
+) -> Fuse:
+    """A fuse of values that come from a person; see :class:`Fuse` for their units.
+
+    Raises:
+        StateError: a value out of its bounds.
+    """
+    try:
+        fuse = Fuse(
+            seed=Seed(seed),
+            chip_id=chip_id,
+            serial_number=serial_number,
+            idevid_issuer=idevid_issuer,
+            derivation_profile=derivation_profile,
+            voucher_anchors=voucher_anchors,
+            masa_url=masa_url,
+            certificates=certificates,
+        )
+    except PeerError as err:
+        raise StateError(err.reason, section=_SECTION) from err
+    encode_fuse(fuse)
+    return fuse
+
+
 def encode_fuse(fuse: Fuse) -> bytes:
     """Write *fuse* as deterministic CBOR. The octets are secret.
 

@@ -113,10 +113,7 @@ async def test_a_device_enrolls(
     identity = WORLD.identity(presentation)
     assert registrar.heard[0].client_chain == identity.client_chain
     artifacts = outcome.artifacts
-    assert (
-        registrar.heard[-1].client_chain[0].public_bytes(pki.Encoding.DER)
-        == (artifacts.ldevid_chain[0])
-    )
+    assert certificate_der(registrar.heard[-1].client_chain[0]) == artifacts.ldevid_chain[0]
     assert [(s.name, s.status) for s in desk.steps] == [(n, StepStatus.OK) for n in StepName]
     assert all(step.ms >= 0 and step.registrar == registrar.origin for step in desk.steps)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -628,3 +629,12 @@ def test_faults_name_states_that_can_have_them() -> None:
         State.RECONNECTING,
         State.REPORTING,
     }
+
+
+def test_the_page_has_every_state() -> None:
+    """docs/pledge.md shows the table as it is."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "pledge.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| ")]
+    shown = {(state.strip(), event.split(",")[0].strip()) for state, event in rows}
+    table = {(s.name, e.__name__) for s, e in TABLE if e is not Failed}
+    assert table <= shown

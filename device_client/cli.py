@@ -1,0 +1,329 @@
+"""brski-pledge: a device, from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from cryptography import x509
+
+from brski.edge.atomic_file import read_file
+from brski.edge.cli import (
+    DONE,
+    REFUSED,
+    TRY_AGAIN,
+    configure_logging,
+    harden_process,
+    print_json,
+    printable,
+    run,
+)
+from brski.edge.settings import load_settings
+from brski.edge.signers.file import check_private_mode, load_chain
+from brski.errors import Malformed, SettingsError
+from brski.pki.keys import certificate_der
+from device_client.identity.from_files import load_identity
+from device_client.identity.from_seed import (
+    Fuse,
+    SeedIdentity,
+    load_fuse,
+    make_fuse,
+    write_fuse,
+)
+from device_client.identity.port import DeviceIdentity
+from device_client.keystore.files import FileKeystore
+from device_client.keystore.port import Stored
+from device_client.onboard import Outcome, Step, World, onboard
+from device_client.pledge.messages import Policy
+from device_client.pledge.origin import Origin, parse_origin
+from device_client.pledge.states import Phase, Result
+from device_client.settings import FuseSettings, PledgeSettings
+from device_client.transport.http import Limits
+
+PROGRAM: Final = "brski-pledge"
+_EXIT_CODES: Final = {
+    Result.ENROLLED: DONE,
+    Result.REFUSED: REFUSED,
+    Result.RETRY: TRY_AGAIN,
+}
+_PHASES: Final = {
+    Phase.FACTORY: "factory",
+    Phase.UNREPORTED: "enrolled, the registrar is not told yet",
+    Phase.ENROLLED: "enrolled",
+}
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="""A device that joins a network: it asks registrars for a voucher of its manufacturer, and
+    then for a local certificate (RFC 8995, RFC 7030).
+
+    Start with conf/pledge.toml, which explains every key. Then: [bold]check[/bold] it,
+    [bold]onboard[/bold], and see with [bold]show[/bold] what the device holds. Started again, an
+    enrolled device does nothing; [bold]reset[/bold] returns it to the factory state.
+
+    Exit codes: 0 enrolled, 1 refused, 2 misuse, 3 try again.""",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+SettingsFile = Annotated[Path, typer.Option("--settings", "-s", help="The settings file, TOML.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+_USUAL: Final = Path("pledge.toml")
+
+
+@app.callback()
+def _every(
+    debug: Annotated[bool, typer.Option("--debug", help="Log every step, and more.")] = False,
+) -> None:
+    if debug:
+        configure_logging(PROGRAM, debug=True)
+    harden_process()
+
+
+@app.command(name="onboard")
+def onboard_device(
+    settings: SettingsFile = _USUAL,
+    registrar: Annotated[
+        list[str] | None,
+        typer.Option(help="https://host:port, instead of the file's; as often as needed."),
+    ] = None,
+    as_json: AsJSON = False,
+) -> int:
+    """Join a network, unless the device has joined one already."""
+    loaded = load_settings(settings, PledgeSettings)
+    identity = _identity(loaded)
+    steps: list[Step] = []
+    told: Callable[[Step], None] = steps.append if as_json else _tell_step
+    outcome = asyncio.run(
+        onboard(
+            identity,
+            _origins(registrar) if registrar else loaded.origins,
+            FileKeystore(loaded.keystore),
+            policy=_policy(loaded),
+            limits=Limits(progress_s=loaded.timing.progress_s, answer_s=loaded.timing.answer_s),
+            rounds=loaded.timing.rounds,
+            first_delay_s=loaded.timing.first_delay_s,
+            world=World(clock=_now if loaded.voucher.trusted_clock else None, observer=told),
+        )
+    )
+    if as_json:
+        print_json(_outcome_document(identity, outcome, steps))
+    else:
+        _tell_outcome(identity, outcome)
+    return _EXIT_CODES[outcome.result]
+
+
+@app.command()
+def show(settings: SettingsFile = _USUAL, as_json: AsJSON = False) -> None:
+    """Say who the device is and what it holds; nothing secret is shown."""
+    loaded = load_settings(settings, PledgeSettings)
+    document = _device_document(_identity(loaded), FileKeystore(loaded.keystore).load())
+    if as_json:
+        print_json(document)
+        return
+    for name, value in document.items():
+        for line in value if isinstance(value, list) else [value]:
+            typer.echo(f"{name.replace('_', ' '):18} {printable(_line(line))}")
+
+
+@app.command()
+def reset(
+    settings: SettingsFile = _USUAL,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Return the device to the factory state: LDevID, its key and the anchors are deleted.
+
+    The registrar is not told; the certificate stays valid for whoever has a copy of the key.
+    """
+    keystore = FileKeystore(load_settings(settings, PledgeSettings).keystore)
+    if not yes:
+        typer.confirm(f"Delete what is in {keystore.directory}?", abort=True)
+    keystore.reset()
+    typer.echo("the device is in the factory state")
+
+
+@app.command()
+def check(settings: SettingsFile = _USUAL) -> None:
+    """Read the settings and the identity, and say every fault at once."""
+    identity = _identity(load_settings(settings, PledgeSettings))
+    typer.echo(f"{settings}: good; the device is {identity.serial_number}")
+
+
+@app.command(name="make-fuse-file")
+def make_fuse_file(
+    path: Annotated[Path, typer.Argument(help="The fuse file to write, mode 0600.")],
+    seed_file: Annotated[
+        Path, typer.Option(help="The seed: 32 to 64 raw octets, in a file of mode 0600.")
+    ],
+    chip_id: Annotated[str, typer.Option(help="Hex, as in the seed batch.")],
+    serial_number: Annotated[str, typer.Option(help="The device's.")],
+    idevid_issuer: Annotated[
+        str, typer.Option(help="keyIdentifier of the OEM's issuing CA: 40 hex digits.")
+    ],
+    voucher_anchors: Annotated[
+        Path, typer.Option(help="PEM: whom alone the device believes vouchers.")
+    ],
+    profile: Annotated[str, typer.Option(help="How the key is derived.")] = "hmac-drbg-p256",
+    masa_url: Annotated[str | None, typer.Option(help="A hint for the registrar.")] = None,
+    certificates: Annotated[
+        Path | None,
+        typer.Option(help="PEM: the IDevID and its issuers. Without, the device asserts."),
+    ] = None,
+) -> None:
+    """Write the fuse file of a device of your own (docs/fuse-file.md).
+
+    The file is as secret as the seed: whoever holds it is the device.
+    """
+    check_private_mode(seed_file)
+    fuse: Fuse = make_fuse(
+        read_file(seed_file, max_octets=64),
+        chip_id=_hex("--chip-id", chip_id),
+        serial_number=serial_number,
+        idevid_issuer=_hex("--idevid-issuer", idevid_issuer),
+        derivation_profile=profile,
+        voucher_anchors=load_chain(voucher_anchors),
+        masa_url=masa_url,
+        certificates=load_chain(certificates) if certificates is not None else (),
+    )
+    identity = SeedIdentity(fuse)
+    write_fuse(path, fuse)
+    kind = "carries its IDevID" if identity.carried else "asserts its serial number"
+    typer.echo(f"{path}: {identity.serial_number}, which {kind}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        argv: arguments without the program's name; the process's own when None.
+
+    Returns:
+        0 enrolled or done, 1 refused, 2 misuse, 3 try again.
+    """
+    return run(app, argv, PROGRAM)
+
+
+# -- from settings to values
+
+
+def _identity(settings: PledgeSettings) -> DeviceIdentity:
+    chosen = settings.identity
+    if isinstance(chosen, FuseSettings):
+        return SeedIdentity(load_fuse(chosen.file))
+    return load_identity(chosen.key, chosen.certificates, chosen.voucher_anchors)
+
+
+def _policy(settings: PledgeSettings) -> Policy:
+    return Policy(
+        acceptable=frozenset(settings.voucher.assertions),
+        allow_nonceless=settings.voucher.allow_nonceless,
+        voucher_wait_s=settings.timing.voucher_wait_s,
+        enroll_wait_s=settings.timing.enroll_wait_s,
+    )
+
+
+def _origins(addresses: list[str]) -> tuple[Origin, ...]:
+    try:
+        return tuple(map(parse_origin, addresses))
+    except Malformed as err:
+        raise SettingsError(f"--registrar: {err.reason}") from err
+
+
+def _hex(option: str, text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as err:
+        raise SettingsError(f"{option} is not hex") from err
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the edge reads the clock
+
+
+# -- telling
+
+
+def _tell_step(step: Step) -> None:
+    detail = f"  {step.detail}" if step.detail else ""
+    line = f"{step.name.value:16} {step.status.value:8} {step.ms:7.0f} ms{detail}"
+    print(printable(line), flush=True)
+
+
+def _tell_outcome(identity: DeviceIdentity, outcome: Outcome) -> None:
+    line = f"{identity.serial_number}: {outcome.result.value} ({outcome.code}): {outcome.reason}"
+    if outcome.result is Result.ENROLLED:
+        print(printable(line))
+    else:
+        print(f"{PROGRAM}: error: {printable(line)}", file=sys.stderr)
+
+
+def _outcome_document(
+    identity: DeviceIdentity, outcome: Outcome, steps: list[Step]
+) -> dict[str, Any]:
+    ldevid = outcome.artifacts.ldevid_chain
+    return {
+        "serial_number": identity.serial_number,
+        "identity": _presentation(identity),
+        "result": outcome.result,
+        "code": outcome.code,
+        "reason": outcome.reason,
+        "reported": outcome.reported,
+        "registrar": str(outcome.registrar),
+        "ldevid_sha256": hashlib.sha256(ldevid[0]).hexdigest() if ldevid else None,
+        "steps": [
+            {
+                "name": step.name,
+                "status": step.status,
+                "ms": round(step.ms, 1),
+                "detail": step.detail,
+                "registrar": str(step.registrar),
+            }
+            for step in steps
+        ],
+    }
+
+
+def _device_document(identity: DeviceIdentity, stored: Stored) -> dict[str, Any]:
+    issuer = identity.idevid_issuer
+    enrollment = stored.enrollment
+    document: dict[str, Any] = {
+        "serial_number": identity.serial_number,
+        "identity": _presentation(identity),
+        "idevid_issuer": issuer.hex() if issuer else None,
+        "shown_in_tls": [_certificate_document(c) for c in identity.client_chain],
+        "voucher_anchors": [_certificate_document(c) for c in identity.voucher_anchors],
+        "state": _PHASES[stored.phase],
+    }
+    if enrollment is not None:
+        document["registrar"] = str(enrollment.origin)
+        document["ldevid"] = [_certificate_document(c) for c in enrollment.ldevid_chain]
+        document["trust_anchors"] = [_certificate_document(c) for c in enrollment.domain.anchors]
+        document["pinned"] = [_certificate_document(enrollment.pinned_domain_cert)]
+    return document
+
+
+def _certificate_document(certificate: x509.Certificate) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "not_before": certificate.not_valid_before_utc,
+        "not_after": certificate.not_valid_after_utc,
+        "sha256": hashlib.sha256(certificate_der(certificate)).hexdigest(),
+    }
+
+
+def _line(value: object) -> str:
+    if isinstance(value, dict):
+        until = value["not_after"].date()
+        return f"{value['subject']}  until {until}  sha256 {value['sha256'][:16]}…"
+    return "not known" if value is None else str(value)
+
+
+def _presentation(identity: DeviceIdentity) -> str:
+    return "carried" if identity.carried else "asserted"

@@ -1,0 +1,84 @@
+"""The pledge's settings file; conf/pledge.toml has every key with its comment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from brski.edge.settings import ExistingFile, Seconds, Settings
+from brski.errors import Malformed
+from brski.voucher.model import Assertion
+from device_client.pledge.origin import Origin, parse_origin
+
+LONG_WEEKEND_S = 4 * 24 * 3600  # RFC 8995 §5.6
+
+
+def _address(value: str) -> str:
+    try:
+        parse_origin(value)
+    except Malformed as err:
+        raise ValueError(err.reason) from err
+    return value
+
+
+Registrar = Annotated[str, AfterValidator(_address)]
+"""``"https://host[:port]"``."""
+
+Patience = Annotated[int, Field(ge=0, le=30 * 24 * 3600)]
+"""How long a 202 is borne with, in whole seconds."""
+
+
+class FuseSettings(Settings):
+    """``[identity]`` of kind "fuse": a secret seed, with or without a certificate."""
+
+    kind: Literal["fuse"]
+    file: ExistingFile
+
+
+class FilesSettings(Settings):
+    """``[identity]`` of kind "files": an IDevID key and its certificate."""
+
+    kind: Literal["files"]
+    key: ExistingFile
+    certificates: ExistingFile
+    voucher_anchors: ExistingFile
+
+
+class VoucherSettings(Settings):
+    """``[voucher]``: which are accepted."""
+
+    assertions: Annotated[tuple[Assertion, ...], Field(min_length=1)] = (
+        Assertion.VERIFIED,
+        Assertion.LOGGED,
+        Assertion.PROXIMITY,
+    )
+    allow_nonceless: bool = False
+    trusted_clock: bool = False
+
+
+class TimingSettings(Settings):
+    """``[timing]``: how long whom."""
+
+    progress_s: Seconds = 5.0
+    answer_s: Seconds = 30.0
+    voucher_wait_s: Patience = LONG_WEEKEND_S
+    enroll_wait_s: Patience = LONG_WEEKEND_S
+    first_delay_s: Seconds = 5.0
+    rounds: Annotated[int, Field(ge=0)] = 1
+
+
+class PledgeSettings(Settings):
+    """The whole file."""
+
+    identity: Annotated[FuseSettings | FilesSettings, Field(discriminator="kind")]
+    registrars: tuple[Registrar, ...] = ()
+    keystore: Path = Path("keystore")
+    voucher: VoucherSettings = VoucherSettings()
+    timing: TimingSettings = TimingSettings()
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The registrars, in order."""
+        return tuple(map(parse_origin, self.registrars))

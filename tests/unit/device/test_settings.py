@@ -1,0 +1,94 @@
+"""The pledge's settings file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from brski.edge.settings import load_settings
+from brski.errors import SettingsError
+from brski.voucher.model import Assertion
+from device_client.identity.from_seed import write_fuse
+from device_client.pledge.origin import Origin
+from device_client.settings import FilesSettings, FuseSettings, PledgeSettings
+from tests.kit import device, pki
+
+CONF = Path(__file__).resolve().parents[3] / "conf" / "pledge.toml"
+MINIMAL = '[identity]\nkind = "fuse"\nfile = "device.fuse"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    fuse = device.make_fuse(pki.make_pki(), pki.make_root())
+    write_fuse(tmp_path / "device.fuse", fuse)
+    for name in ("idevid.key", "idevid-chain.pem", "masa.pem"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def load(folder: Path, text: str) -> PledgeSettings:
+    path = folder / "pledge.toml"
+    path.write_text(text)
+    return load_settings(path, PledgeSettings)
+
+
+def test_the_commented_file_loads(folder: Path) -> None:
+    """conf/pledge.toml, as it is."""
+    loaded = load(folder, CONF.read_text())
+    assert loaded.origins == (Origin("192.0.2.7", 8443),)
+    assert loaded.identity == FuseSettings(kind="fuse", file=folder / "device.fuse")
+
+
+def test_the_commented_file_tells_every_default(folder: Path) -> None:
+    """What is commented out is what is used without it."""
+    text = re.sub(r"^# (?=[a-z_]+ = )", "", CONF.read_text(), flags=re.MULTILINE)
+    text = re.sub(
+        r'^(kind = "files"|key|certificates|voucher_anchors) ?=?.*\n', "", text, flags=re.M
+    )
+    assert "rounds" in tomllib.loads(text)["timing"]
+    assert load(folder, text) == load(folder, CONF.read_text())
+
+
+def test_a_minimal_file_loads(folder: Path) -> None:
+    """Everything but the identity has a default."""
+    loaded = load(folder, MINIMAL)
+    assert loaded.origins == ()
+    assert loaded.keystore == folder / "keystore"
+    assert Assertion.AGENT_PROXIMITY not in loaded.voucher.assertions
+    assert not loaded.voucher.allow_nonceless
+    assert not loaded.voucher.trusted_clock
+
+
+def test_an_identity_in_files(folder: Path) -> None:
+    """The other kind."""
+    loaded = load(
+        folder,
+        '[identity]\nkind = "files"\nkey = "idevid.key"\ncertificates = "idevid-chain.pem"\n'
+        'voucher_anchors = "masa.pem"\n',
+    )
+    assert isinstance(loaded.identity, FilesSettings)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "identity: missing"),
+        ('[identity]\nkind = "tpm"\n', "identity"),
+        ('[identity]\nkind = "fuse"\nfile = "none"\n', "no file at"),
+        (MINIMAL + 'seed = "00"\n', "unknown key"),
+        ('registrars = ["http://x"]\n' + MINIMAL, "not https"),
+        ('registrars = ["https://x/path"]\n' + MINIMAL, "path"),
+        (MINIMAL + "[voucher]\nassertions = []\n", "voucher.assertions"),
+        (MINIMAL + '[voucher]\nassertions = ["maybe"]\n', "voucher.assertions.0"),
+        (MINIMAL + "[timing]\nprogress_s = 0\n", "timing.progress_s"),
+        (MINIMAL + "[timing]\nrounds = -1\n", "timing.rounds"),
+        (MINIMAL + "[timing]\nvoucher_wait_s = 1.5\n", "timing.voucher_wait_s"),
+    ],
+)
+def test_faults_are_told_with_their_place(folder: Path, text: str, says: str) -> None:
+    """Where it is, and what is wrong."""
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        load(folder, text)
