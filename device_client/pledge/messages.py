@@ -406,25 +406,28 @@ def domain_certificates_of(answer: Answer) -> DomainCertificates:
     pinned certificate (RFC 8995 §5.6.2) and need not contain it.
 
     Returns:
-        As anchors those that are self-signed; all of them where none is.
+        As anchors those that are self-signed; all of them where none names itself as its issuer.
 
     Raises:
         Unavailable, Refused, UnexpectedResponse: no such body.
+        ChainInvalid: there are roots, and none has signed itself.
         Malformed, TooLarge: it cannot be read, or holds no certificate.
 
     RFC 7030 §4.1.3.
     """
     der = _est_body(answer, PKCS7_MIME, what="the CA certificates", section="RFC 7030 §4.1")
     certificates = decode_certs_only(der)
-    roots = tuple(c for c in certificates if _is_self_signed(c))
+    self_issued = [c for c in certificates if c.issuer == c.subject]
+    roots = tuple(filter(_is_self_signed, self_issued))
+    if self_issued and not roots:
+        raise ChainInvalid("no root of /cacerts has signed itself", section="RFC 7030 §4.1.3")
     return DomainCertificates(anchors=roots or certificates, certificates=certificates)
 
 
-def _is_self_signed(certificate: x509.Certificate) -> bool:
-    if certificate.issuer != certificate.subject:
-        return False
+def _is_self_signed(self_issued: x509.Certificate) -> bool:
+    # a CA that changed its key also sends its new certificate signed by the old one, and vice versa
     try:
-        check_presented_chain((certificate,))
+        check_presented_chain((self_issued,))
     except ChainInvalid:
         return False
     return True

@@ -110,7 +110,7 @@ class Answer:
 class DomainCertificates:
     """What ``/cacerts`` brought (RFC 7030 §4.1.3)."""
 
-    anchors: tuple[x509.Certificate, ...]  # self-signed; all of them where none is
+    anchors: tuple[x509.Certificate, ...]  # self-signed; all of them where there is no root
     certificates: tuple[x509.Certificate, ...]  # all, in the order of the message
 
 

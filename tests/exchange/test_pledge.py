@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from brski.errors import OnboardingError
 from brski.est.csr import build_csr
@@ -337,7 +338,7 @@ def _is_spare(octets: bytes, at: int, anchor: x509.Certificate) -> bool:
     return start >= 0 and start + 4 <= at < start + len(der)
 
 
-@pytest.mark.parametrize("path", ["requestvoucher", "cacerts", "simpleenroll"])
+@pytest.mark.parametrize("path", ["requestvoucher", "simpleenroll"])
 @pytest.mark.parametrize("part", range(8))
 async def test_an_octet_altered_on_the_way_enrolls_nobody(
     tmp_path: Path, path: str, part: int
@@ -361,6 +362,37 @@ async def test_an_octet_altered_on_the_way_enrolls_nobody(
         exchange.down = alter
         verdict = await exchange.run()
         assert verdict.result is not Result.ENROLLED or any(spare)
+
+
+@pytest.mark.parametrize("part", range(12))
+async def test_altered_ca_certificates_make_no_stranger_an_anchor(
+    tmp_path: Path, part: int
+) -> None:
+    """Enrolled or not: what the LDevID leads to is a certificate of the domain as it was sent."""
+    async with make_world(tmp_path) as world:
+        exchange = Exchange(world, world.make_device(asserting=True))
+
+        def alter(path: str, octets: bytes) -> bytes:
+            at = (2 * part + 1) * len(octets) // 24
+            if path != "cacerts":
+                return octets
+            return octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :]
+
+        exchange.down = alter
+        verdict = await exchange.run()
+        if verdict.result is Result.ENROLLED:
+            top = exchange.shown[-1]
+            honest = {spki_of(certificate) for certificate in world.owner.chain}
+            assert len(exchange.shown) == 1 or spki_of(top) in honest
+            assert any(_issued(top, certificate) for certificate in world.owner.chain)
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 @pytest.mark.requirement("MASA-8")

@@ -44,6 +44,7 @@ class StubRegistrar:
     world: World
     scripts: dict[str, list[Script]] = field(default_factory=dict)
     heard: list[Heard] = field(default_factory=list)
+    numbers: dict[object, int] = field(default_factory=dict)  # by transport, kept alive
     port: int = 0
     certificate: pki.Entity | None = None  # another than the world's registrar
 
@@ -84,7 +85,7 @@ class StubRegistrar:
                 accept=request.headers.get("Accept", ""),
                 body=body,
                 client_chain=peer_chain(request.transport),
-                connection=id(request.transport),
+                connection=self.numbers.setdefault(request.transport, len(self.numbers)),
                 binding=connection_of(request.transport).channel_binding(),
             )
         )

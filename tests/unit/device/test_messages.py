@@ -517,6 +517,9 @@ def test_a_root_that_did_not_sign_itself_is_no_root() -> None:
     body = encode_base64(encode_certs_only([impostor.certificate, WORLD.owner_root.certificate]))
     answer = Answer(status=200, body=body, media_type=registry.PKCS7_MIME)
     assert messages.domain_certificates_of(answer).anchors == (WORLD.owner_root.certificate,)
+    alone = encode_base64(encode_certs_only([WORLD.owner.certificate, impostor.certificate]))
+    with pytest.raises(ChainInvalid):
+        messages.domain_certificates_of(replace(answer, body=alone))
 
 
 @pytest.mark.requirement("ESTS-12")
