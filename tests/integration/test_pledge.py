@@ -15,7 +15,7 @@ from cryptography import x509
 
 from brski import registry
 from brski.edge.tls_engine import TLS_1_2, TLS_1_3
-from brski.errors import SettingsError, StateError
+from brski.errors import SettingsError, StateError, Unavailable
 from brski.est.csr import parse_csr
 from brski.est.csr_attributes import encode_csr_attributes
 from brski.est.requirements import P384, CSRRequirements
@@ -640,3 +640,30 @@ async def test_policy_reaches_the_decision(desk: Desk, registrar: StubRegistrar)
         assert (await desk.onboard(registrar)).code == "nonce-mismatch"
         outcome = await desk.onboard(registrar, policy=Policy(allow_nonceless=True))
     assert outcome.result is Result.ENROLLED
+
+
+async def test_a_report_that_could_not_be_noted_is_made_again(
+    desk: Desk, registrar: StubRegistrar
+) -> None:
+    """The registrar hears it twice, which harms nobody."""
+
+    class Forgetful(FileKeystore):
+        def keep_reported(self) -> None:
+            raise Unavailable("the disk is full")
+
+    async with registrar.serving():
+        outcome = await desk.onboard(registrar, keystore=Forgetful(desk.keystore.directory))
+        assert outcome.reported
+        assert (await desk.onboard(registrar)).code == "enrolled"
+    assert registrar.paths().count("enrollstatus") == 2
+
+
+@pytest.mark.requirement("PL-4")
+async def test_too_long_a_chain_is_refused(desk: Desk) -> None:
+    """Before any of it is looked at."""
+    long = replace(WORLD.registrar, issuers=(WORLD.owner.certificate,) * 10)
+    registrar = StubRegistrar(WORLD, certificate=long)
+    async with registrar.serving():
+        outcome = await desk.onboard(registrar)
+    assert (outcome.result, outcome.code) == (Result.REFUSED, "too-large")
+    assert registrar.heard == []

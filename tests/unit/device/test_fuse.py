@@ -22,6 +22,7 @@ from device_client.identity.from_seed import (
     SeedIdentity,
     encode_fuse,
     load_fuse,
+    make_fuse,
     parse_fuse,
     write_fuse,
 )
@@ -271,3 +272,19 @@ def test_nothing_shows_the_seed(caplog: pytest.LogCaptureFixture, tmp_path: Path
         assert secret.hex()[:16] not in text
         assert repr(secret)[2:-1] not in text
         assert "\\x01\\x02\\x03" not in text
+
+
+def test_a_fuse_is_made_of_a_persons_values() -> None:
+    """Checked at once, not when the device boots."""
+    values: dict[str, Any] = {
+        "chip_id": device.CHIP_ID,
+        "serial_number": pki.SERIAL_NUMBER,
+        "idevid_issuer": asserting().idevid_issuer,
+        "derivation_profile": device.PROFILE,
+        "voucher_anchors": (MASA.certificate,),
+    }
+    assert make_fuse(device.SEED, **values) == asserting()
+    with pytest.raises(StateError, match="31 octets"):
+        make_fuse(device.SEED[:31], **values)
+    with pytest.raises(StateError, match="voucher-anchors"):
+        make_fuse(device.SEED, **values | {"voucher_anchors": ()})

@@ -13,17 +13,21 @@ from typing import Any
 
 import pytest
 
-from brski.errors import OnboardingError, StateError, Unavailable
+from brski import registry
+from brski.errors import OnboardingError, StateError, Unavailable, UnknownFormat
 from brski.est.csr import build_csr, parse_csr
+from brski.est.requirements import ED25519, P256, P384, KeyRequirement
 from brski.pki import names
 from brski.pki.keys import encode_spki
 from brski.pki.signatures import PrivateKey
 from device_client.keystore.files import FileKeystore
+from device_client.keystore.keys import generate_key
 from device_client.keystore.port import Purpose, Stored
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import DomainCertificates, Enrollment, Phase
 from tests.kit import pki
 
+RSA_2048 = KeyRequirement(algorithm=registry.RSA_ENCRYPTION, rsa_bits=2048)
 SUBJECT = names.idevid_subject(pki.SERIAL_NUMBER)
 PURPOSE = Purpose(device=bytes(32), domain=b"d" * 32, wanted=b"w" * 32)
 KEY = pki.make_key()
@@ -324,3 +328,20 @@ def test_a_full_disk_changes_nothing(store: FileKeystore, monkeypatch: pytest.Mo
         with pytest.raises(Unavailable):
             store.keep_enrollment(ENROLLMENT)
     assert store.load().csr == csr
+
+
+# -- keys
+
+
+@pytest.mark.parametrize("kind", [P256, P384, ED25519, RSA_2048], ids=str)
+def test_keys_are_of_the_kind_and_fresh(kind: KeyRequirement) -> None:
+    """Each call makes another."""
+    one, other = generate_key(kind), generate_key(kind)
+    assert kind.matches(one.public_key())
+    assert encode_spki(one.public_key()) != encode_spki(other.public_key())
+
+
+def test_a_kind_that_is_not_made_is_refused() -> None:
+    """Not some other key instead."""
+    with pytest.raises(UnknownFormat):
+        generate_key(KeyRequirement(algorithm=registry.ID_EC_PUBLIC_KEY, curve="1.2.3"))

@@ -156,7 +156,7 @@ OTHER = World.make()
 LATER = pki.NOW + timedelta(minutes=10)
 
 
-@pytest.mark.requirement("PL-16", "PL-17", "PL-18", "PL-20", "PL-21", "PL-22", "PL-24", "PL-26")
+@pytest.mark.requirement("PL-17", "PL-18", "PL-20", "PL-21", "PL-26", "PL-35")
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
