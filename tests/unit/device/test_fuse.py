@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -288,3 +289,14 @@ def test_a_fuse_is_made_of_a_persons_values() -> None:
         make_fuse(device.SEED[:31], **values)
     with pytest.raises(StateError, match="voucher-anchors"):
         make_fuse(device.SEED, **values | {"voucher_anchors": ()})
+
+
+def test_only_the_seeds_own_module_reaches_for_seeds() -> None:
+    """The rest of the device sees a signer and a certificate."""
+    package = Path(__file__).resolve().parents[3] / "device_client"
+    reaching = [
+        path.name
+        for path in package.rglob("*.py")
+        if re.search(r"^\s*(from|import) brski\.seed", path.read_text(), flags=re.MULTILINE)
+    ]
+    assert reaching == ["from_seed.py"]
