@@ -240,7 +240,7 @@ def _device_policy(anchor: x509.Certificate) -> PolicyBuilder:
     # BasicConstraints.
     issuers = (
         ExtensionPolicy.permit_all()
-        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _require_ca)
+        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
         .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _require_key_cert_sign)
         .require_not_present(x509.NameConstraints)
     )
@@ -251,13 +251,6 @@ def _device_policy(anchor: x509.Certificate) -> PolicyBuilder:
         .max_chain_depth(INTERMEDIATES_LIMIT)
         .extension_policies(ca_policy=issuers, ee_policy=leaves)
     )
-
-
-def _require_ca(_: Policy, certificate: x509.Certificate, value: x509.BasicConstraints) -> None:
-    if not value.ca:
-        raise ChainInvalid(
-            f"{_called(certificate)} issues, but is no CA", section="RFC 5280 §4.2.1.9"
-        )
 
 
 def _require_key_cert_sign(

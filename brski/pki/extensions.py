@@ -18,7 +18,7 @@ from cryptography import x509
 from brski import registry
 from brski.errors import Malformed
 from brski.pki import der
-from brski.pki.keys import spki_of, spki_sha256
+from brski.pki.keys import UNREADABLE, spki_of, spki_sha256
 
 KEY_IDENTIFIER_OCTETS: Final = 20
 
@@ -82,7 +82,7 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extens
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, x509.DuplicateExtension) as err:
+    except UNREADABLE as err:
         raise Malformed("the certificate's extensions cannot be read") from err
 
 
@@ -201,14 +201,14 @@ def masa_url(certificate: x509.Certificate) -> str | None:
     RFC 8995 §2.3.2.
     """
     try:
-        extension = certificate.extensions.get_extension_for_oid(_MASA_URL).value
+        value = certificate.extensions.get_extension_for_oid(_MASA_URL).value.public_bytes()
     except x509.ExtensionNotFound:
         return None
-    if not isinstance(extension, x509.UnrecognizedExtension):
-        raise Malformed("MASA-URL extension of another type", section=_URL_SECTION)
-    der.check_der(extension.value, max_octets=_MASA_URL_LIMIT + 4)
-    element = der.read_element(extension.value)
-    text = der.content_of(extension.value, element)
+    except UNREADABLE as err:
+        raise Malformed("the certificate's extensions cannot be read") from err
+    der.check_der(value, max_octets=_MASA_URL_LIMIT + 4)
+    element = der.read_element(value)
+    text = der.content_of(value, element)
     if element.tag != der.IA5_STRING or not text.isascii():
         raise Malformed("MASA-URL extension is no IA5String", section=_URL_SECTION)
     return text.decode("ascii")

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from brski.errors import Malformed
+from brski.pki.keys import UNREADABLE
 
 # What a device may call itself: compared as these characters, never case-folded, safe in a URL, a
 # log and a file name. X520SerialNumber allows 64 characters (RFC 5280 App. A, ub-serial-number).
@@ -53,17 +54,14 @@ def device_serial_number(certificate: x509.Certificate) -> str:
     """
     try:
         found = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
-    except ValueError as err:
+    except UNREADABLE as err:
         raise Malformed("the certificate's subject cannot be read") from err
     if len(found) != 1:
         raise Malformed(
             f"the certificate's subject has {len(found)} serialNumber attributes, not one",
             section="RFC 8995 §2.3.1",
         )
-    value = found[0].value
-    if not isinstance(value, str):
-        raise Malformed("the subject's serialNumber is no character string")
-    return check_serial_number(value)
+    return check_serial_number(str(found[0].value))
 
 
 def idevid_subject(serial_number: str) -> x509.Name:

@@ -26,20 +26,17 @@ class _Suite:
     signature_algorithm: bytes  # AlgorithmIdentifier, DER
     digest_oid: str  # of the CMS message-digest attribute
     digest_name: str  # the same, as hashlib calls it
-    ecdsa: ec.ECDSA | None = None
 
 
 _P256: Final = _Suite(
     signature_algorithm=der.encode(der.SEQUENCE, der.encode_oid(registry.ECDSA_WITH_SHA256)),
     digest_oid=registry.ID_SHA256,
     digest_name="sha256",
-    ecdsa=ec.ECDSA(hashes.SHA256()),
 )
 _P384: Final = _Suite(
     signature_algorithm=der.encode(der.SEQUENCE, der.encode_oid(registry.ECDSA_WITH_SHA384)),
     digest_oid=registry.ID_SHA384,
     digest_name="sha384",
-    ecdsa=ec.ECDSA(hashes.SHA384()),
 )
 _ED25519: Final = _Suite(
     signature_algorithm=der.encode(der.SEQUENCE, der.encode_oid(registry.ID_ED25519)),
@@ -53,6 +50,14 @@ _RSA: Final = _Suite(
     digest_oid=registry.ID_SHA256,
     digest_name="sha256",
 )
+_ECDSA: Final[dict[type[ec.EllipticCurve], ec.ECDSA]] = {
+    ec.SECP256R1: ec.ECDSA(hashes.SHA256()),
+    ec.SECP384R1: ec.ECDSA(hashes.SHA384()),
+}
+_ECDSA_DETERMINISTIC: Final[dict[type[ec.EllipticCurve], ec.ECDSA]] = {
+    ec.SECP256R1: ec.ECDSA(hashes.SHA256(), deterministic_signing=True),
+    ec.SECP384R1: ec.ECDSA(hashes.SHA384(), deterministic_signing=True),
+}
 _PKCS1: Final = padding.PKCS1v15()
 _SHA256: Final = hashes.SHA256()
 
@@ -114,14 +119,14 @@ def verify(public_key: PublicKey, signature: bytes, data: bytes, *, what: str) -
 
     RFC 5652 §5.6; RFC 5280 §4.1.1.3.
     """
-    suite = _suite(public_key)
+    key = check_public_key(public_key)
     try:
-        if isinstance(public_key, ec.EllipticCurvePublicKey) and suite.ecdsa is not None:
-            public_key.verify(signature, data, suite.ecdsa)
-        elif isinstance(public_key, rsa.RSAPublicKey):
-            public_key.verify(signature, data, _PKCS1, _SHA256)
-        elif isinstance(public_key, ed25519.Ed25519PublicKey):
-            public_key.verify(signature, data)
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, data, _ECDSA[type(key.curve)])
+        elif isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, data, _PKCS1, _SHA256)
+        else:
+            key.verify(signature, data)
     except InvalidSignature as err:
         raise SignatureInvalid(f"signature of the {what} does not verify") from err
 
@@ -143,7 +148,7 @@ def sign(private_key: PrivateKey, data: bytes, *, deterministic: bool = False) -
 
     RFC 6979 §3.2.
     """
-    _suite(private_key.public_key())
+    check_public_key(private_key.public_key())
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
         digest = hashes.SHA256() if isinstance(private_key.curve, ec.SECP256R1) else hashes.SHA384()
         return private_key.sign(data, ec.ECDSA(digest, deterministic_signing=deterministic))

@@ -551,6 +551,12 @@ def _one_name_many_keys(kind: str) -> Case:
     return Case(leaf, tuple(e.certificate for e in entities), (anchor.certificate,))
 
 
+def _one_name_many_keys_and_no_anchor(kind: str) -> Case:
+    """As many paths as there are orders of fifteen certificates, and none ends."""
+    case = _one_name_many_keys(kind)
+    return Case(case.leaf, case.intermediates, (pki.make_root("Other", kind=kind).certificate,))
+
+
 def _many_roots_without_identifiers(kind: str) -> Case:
     roots = [pki.make_root("Root", ski=False, aki=False, key=_spare(i)) for i in range(49)]
     forger = pki.make_root("Root", kind=kind, ski=False, aki=False)
@@ -558,10 +564,16 @@ def _many_roots_without_identifiers(kind: str) -> Case:
     return Case(leaf, (), tuple(r.certificate for r in roots))
 
 
-@pytest.mark.parametrize("kind", ["P-256", "Ed25519"])
-@pytest.mark.parametrize(
-    "make", [_one_name_one_key, _one_name_many_keys, _many_roots_without_identifiers]
+HOSTILE = (
+    _one_name_one_key,
+    _one_name_many_keys,
+    _one_name_many_keys_and_no_anchor,
+    _many_roots_without_identifiers,
 )
+
+
+@pytest.mark.parametrize("kind", ["P-256", "Ed25519"])
+@pytest.mark.parametrize("make", HOSTILE)
 def test_hostile_chains_cost_little(make: Callable[[str], Case], kind: str) -> None:
     """Abuse cases 7 and 18: under 50 ms; ten times that fails here, whatever else is running."""
     case = make(kind)
@@ -582,7 +594,7 @@ def test_signature_verifications_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
         real(certificate, issuer)
 
     monkeypatch.setattr(chain, "_check_issued", counted)
-    for make in (_one_name_one_key, _one_name_many_keys, _many_roots_without_identifiers):
+    for make in HOSTILE:
         calls.clear()
         with pytest.raises(ChainInvalid):
             make("Ed25519").validate()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brski.errors import KeyNotAllowed, Malformed, OnboardingError, TooLarge
-from brski.pki import der, keys
+from brski.pki import der, extensions, keys, names
 from tests.kit import pki
 
 ISSUER = pki.make_pki()
@@ -120,7 +120,7 @@ def test_a_point_off_the_curve_is_refused() -> None:
 @pytest.mark.parametrize("kind", ALLOWED)
 def test_octets_after_a_key_and_keys_cut_short_are_refused(kind: str) -> None:
     spki = _spki(pki.make_key(kind))
-    for wrong in (spki + b"\0", spki[:-1], b"", spki[:26]):
+    for wrong in (spki + b"\0", spki[:-1], b"", spki[:26], spki[:-1] + b"\0\0"):
         with pytest.raises(KeyNotAllowed):
             keys.load_spki(wrong)
 
@@ -133,8 +133,25 @@ def test_rsa_key_in_another_encoding_is_refused() -> None:
     with pytest.raises(KeyNotAllowed):
         keys.load_spki(der.encode(der.SEQUENCE, bare, der.octets_of(spki, bits)))
     longer = der.encode(0x30, der.octets_of(spki, algorithm), der.octets_of(spki, bits), b"\5\0")
-    with pytest.raises(KeyNotAllowed):
-        keys.load_spki(longer)
+    indefinite = b"\x30\x80" + spki[4:] + b"\0\0"
+    for wrong in (longer, indefinite):
+        with pytest.raises(KeyNotAllowed):
+            keys.load_spki(wrong)
+
+
+def test_rsa_key_with_a_padded_modulus_is_refused() -> None:
+    """BER of the key inside the BIT STRING, where the DER gate does not look."""
+    public_key: Any = pki.make_key("RSA-2048").public_key()
+    modulus = public_key.public_numbers().n.to_bytes(256, "big")
+    for value in (modulus, b"\0" + modulus, b"\0\0" + modulus):
+        key = der.encode(0x30, der.encode(der.INTEGER, value), der.encode_integer(65537))
+        algorithm = bytes.fromhex("300d06092a864886f70d0101010500")
+        spki = der.encode(0x30, algorithm, der.encode(der.BIT_STRING, b"\0", key))
+        if value == b"\0" + modulus:
+            assert keys.load_spki(spki)
+            continue
+        with pytest.raises(KeyNotAllowed):
+            keys.load_spki(spki)
 
 
 @given(st.binary(max_size=120))
@@ -220,6 +237,29 @@ def test_extension_that_is_not_what_it_says_is_refused_at_once() -> None:
     bad = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.15"), b"\5\0")
     with pytest.raises(Malformed):
         keys.parse_certificate(pki.make_idevid(ISSUER, key_usage=None, extra=[(bad, True)]).der)
+
+
+def test_name_with_a_bit_string_is_refused_at_once() -> None:
+    """The library raises a TypeError for it, and only when the name is read."""
+    data = IDEVID.der.replace(b"\x13\x07SN-0001", b"\x03\x07\0N-0001")
+    assert data != IDEVID.der
+    with pytest.raises(Malformed):
+        keys.parse_certificate(data)
+    with pytest.raises(Malformed):
+        names.device_serial_number(x509.load_der_x509_certificate(data))
+
+
+def test_unknown_number_in_a_tls_feature_is_refused_at_once() -> None:
+    """The library raises a KeyError for it."""
+    value = x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("1.3.6.1.5.5.7.1.24"), bytes.fromhex("3003020107")
+    )
+    certificate = pki.make_idevid(ISSUER, extra=[(value, False)]).certificate
+    with pytest.raises(Malformed):
+        keys.parse_certificate(keys.certificate_der(certificate))
+    for read in (extensions.masa_url, extensions.authority_key_identifier):
+        with pytest.raises(Malformed):
+            read(x509.load_der_x509_certificate(keys.certificate_der(certificate)))
 
 
 def test_empty_extended_key_usage_is_no_crash() -> None:
