@@ -1,0 +1,55 @@
+"""The part of the OEM's settings file that the database reads; conf/oem.toml has every key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from brski.edge.settings import ExistingFile, Listen, Settings
+from oem_backend.database.registrars import Usage
+
+
+class FactorySettings(Settings):
+    """``[[database.factory]]``: whose bundles are taken."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    key: ExistingFile  # PEM: PUBLIC KEY, or a certificate around it
+
+
+class ServiceSettings(Settings):
+    """``[database.service]``: what ``serve`` needs."""
+
+    listen: Listen = "127.0.0.1:9445"
+    key: ExistingFile
+    chain: ExistingFile
+    registrar_anchors: ExistingFile
+    usage: Usage = Usage.CMC_RA
+    refused: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    require_spki: bool = False
+    queries_per_s: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 200
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 400
+
+
+class DatabaseSettings(Settings):
+    """``[database]``"""
+
+    path: Path = Path("devices.db")
+    factory: tuple[FactorySettings, ...] = ()
+    service: ServiceSettings | None = None
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [factory.name for factory in self.factory]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"factory {twice[0]!r} is there twice")
+        return self
+
+
+class OEMSettings(Settings):
+    """The whole file, as far as the database is concerned."""
+
+    database: DatabaseSettings
+    factory: dict[str, Any] | None = None  # of the room without a network, which judges it itself
