@@ -6,10 +6,12 @@ another process may write meanwhile; each look-up sees what was committed before
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +34,11 @@ _FIND_BY_PAIR: Final = _FIND.format(narrowed=" AND device.idevid_issuer = ?")
 _BUNDLE: Final = """
 SELECT derivation_profile, batch_digest, generation, issuing_chain FROM bundle WHERE number = ?
 """
+_MARKS: Final = """
+SELECT status, reason, kind, digest, marked_at FROM mark
+WHERE digest IN (?, ?) OR (serial_number = ? AND idevid_issuer = ?)
+ORDER BY number
+"""
 _CHAIN: Final = """
 SELECT certificate FROM issuing_certificate WHERE issuing_chain = ? ORDER BY position
 """
@@ -45,6 +52,17 @@ class _Origin:
     batch_digest: bytes
     generation: int
     intermediates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What was once said of a device, for ever."""
+
+    status: DeviceStatus
+    reason: str
+    kind: str  # "key": a person's; "certificate": a re-issue's
+    digest: bytes  # SHA-256 of that key or certificate
+    marked_at: datetime  # aware UTC
 
 
 class Reader:
@@ -85,6 +103,28 @@ class Reader:
         else:
             found = self._rows(_FIND_BY_PAIR, (serial_number, idevid_issuer))
         return tuple(self._record(serial_number, rows) for rows in _by_issuer(found))
+
+    def marks(self, record: DeviceRecord) -> tuple[Mark, ...]:
+        """Every mark on the record's key or certificate, or made for its issuer and serial number.
+
+        Those of an earlier key of the pair are among them; what counts, the record's status says.
+
+        Raises:
+            Unavailable, StateError: as :meth:`find`.
+        """
+        key = hashlib.sha256(record.spki).digest()
+        certificate = hashlib.sha256(record.certificate).digest()
+        rows = self._rows(_MARKS, (key, certificate, record.serial_number, record.idevid_issuer))
+        return tuple(
+            Mark(
+                status=DeviceStatus(status),
+                reason=reason,
+                kind=kind,
+                digest=digest,
+                marked_at=datetime.fromtimestamp(marked_at, UTC),
+            )
+            for status, reason, kind, digest, marked_at in rows
+        )
 
     def version(self) -> int:
         """A number that changes when anything in the file has: a load, or a mark.
