@@ -195,7 +195,7 @@ class TrustAnchors:
         keys = [_check_algorithms(certificate) for certificate in path[:-1]]
         policy = self._policies[anchor]  # anchors' keys have been looked at
         expired = ignore_leaf_expiry and at is not None and leaf.not_valid_after_utc < at
-        walked = expired or len(path) == 1 or any(map(_is_ed25519, keys[1:]))
+        walked = expired or any(map(_is_ed25519, keys[1:]))
         if at is None or policy is None or walked:
             _walk(path, at, ignore_leaf_expiry)
             return

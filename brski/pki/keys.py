@@ -31,13 +31,12 @@ RSA_EXPONENT: Final = 65537
 _CERTIFICATE_OCTETS_LIMIT: Final = 32 * 1024
 _SECTION: Final = "RFC 5480 §2.2"
 
-# The SubjectPublicKeyInfo of each elliptic key type is a fixed head and a fixed number of octets:
-# the named curve and the uncompressed point (04) are in the head, so nothing else gets past the
-# comparison.
-_FIXED_SPKI: Final = (
-    (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), 91),  # P-256
-    (bytes.fromhex("3076301006072a8648ce3d020106052b8104002203620004"), 120),  # P-384
-    (bytes.fromhex("302a300506032b6570032100"), 44),  # Ed25519
+# The SubjectPublicKeyInfo of each elliptic key type starts with the same octets: lengths, the named
+# curve and the mark of an uncompressed point (04), so nothing else gets past the comparison.
+_FIXED_HEADS: Final = (
+    bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"),  # P-256
+    bytes.fromhex("3076301006072a8648ce3d020106052b8104002203620004"),  # P-384
+    bytes.fromhex("302a300506032b6570032100"),  # Ed25519
 )
 # That of an RSA key of a kind that we take stands after a header of four octets, its parameters are
 # NULL.
@@ -113,8 +112,7 @@ def load_spki(spki: bytes) -> PublicKey:
 
     RFC 5480 §2; RFC 8410 §4.
     """
-    fixed = any(len(spki) == size and spki.startswith(head) for head, size in _FIXED_SPKI)
-    if not fixed and spki[4:19] != _RSA_ALGORITHM:
+    if not spki.startswith(_FIXED_HEADS) and spki[4:19] != _RSA_ALGORITHM:
         raise KeyNotAllowed(
             "public key is not P-256 or P-384 by name with an uncompressed point, Ed25519 or RSA",
             section=_SECTION,

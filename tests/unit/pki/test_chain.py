@@ -140,6 +140,19 @@ def _expired_cross_certificate_beside_a_valid_one(kind: str) -> Case:
     return Case(leaf, (old.certificate, sub.certificate), (root.certificate,))
 
 
+def _many_self_issued_beside_the_right_one(kind: str) -> Case:
+    """Fourteen certificates that a CA gave itself lead nowhere and do not use the search up."""
+    key = pki.make_key(kind)
+    itself = pki.make_ca("Sub", None, key=key)
+    others = [
+        pki.make_ca("Sub", itself, key=key, not_before=pki.NOT_BEFORE - timedelta(days=i))
+        for i in range(14)
+    ]
+    sub = pki.make_ca("Sub", pki.make_root("Root", kind=kind, path_length=1), key=key)
+    leaf = pki.make_idevid(sub)
+    return Case(leaf, tuple(e.certificate for e in (*others, sub)), (leaf.root,))
+
+
 _SPARES = [pki.make_key() for _ in range(50)]
 
 
@@ -186,6 +199,7 @@ GOOD: dict[str, Callable[[str], Case]] = {
     "fifty roots of one name": _same_name_roots,
     "two roots of one name, no identifiers": _two_same_name_roots_without_key_identifiers,
     "cross-signed": _cross_signed,
+    "many self-issued certificates beside": _many_self_issued_beside_the_right_one,
     "expired cross-certificate beside": _expired_cross_certificate_beside_a_valid_one,
 }
 
@@ -802,6 +816,7 @@ def test_published_chains_of_constrained_voucher(vectors: Path) -> None:
 
 # -- a second opinion
 OPENSSL_DIFFERS = {
+    "many self-issued certificates beside": "openssl does not try a second certificate of one CA",
     "cross-signed": "openssl does not try a second certificate of one CA",
     "two roots of one name, no identifiers": "openssl does not try a second root of one name",
     "in the last second": "openssl ends validity one second earlier",

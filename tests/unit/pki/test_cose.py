@@ -156,6 +156,17 @@ def test_signature_of_another_length_is_refused(kind: str) -> None:
             _verify(cbor2.dumps(cbor2.CBORTag(18, parts)), kind)
 
 
+@pytest.mark.parametrize("kind", ["P-256", "P-384"])
+def test_the_same_signature_with_longer_numbers_is_refused(kind: str) -> None:
+    """Leading zeros change no number; a second form of one signed file would pass as another."""
+    protected, _, payload, signature = cbor2.loads(_signed(kind)).value
+    half = len(signature) // 2
+    r, s = signature[:half], signature[half:]
+    for longer in (r + b"\0" + s, b"\0" + r + b"\0" + s):
+        with pytest.raises(SignatureInvalid):
+            _verify(cbor2.dumps(cbor2.CBORTag(18, [protected, {}, payload, longer])), kind)
+
+
 def test_signature_in_der_is_refused() -> None:
     protected, _, payload, _ = cbor2.loads(_signed()).value
     tbs = cbor2.dumps(["Signature1", protected, AAD, payload])
