@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -25,7 +25,7 @@ from brski.idevid.record import SUPERSEDED, DeviceRecord
 from brski.pki import keys
 from brski.pki.chain import TrustAnchors
 from brski.pki.signer import PublicKey
-from oem_backend.database.schema import open_to_write
+from oem_backend.database.schema import empty_log, open_to_write
 
 _GROUP: Final = 1000  # records between two reports of progress
 
@@ -186,8 +186,7 @@ def load_bundle(
                 return _report(bundle, Outcome.ALREADY_LOADED)
             _judge_generation(connection, bundle.header.origin, late=late)
             report = _merge(connection, bundle, now)
-        with suppress(sqlite3.Error):  # a reader in its way: the next commit does it
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        empty_log(connection)
     return report
 
 

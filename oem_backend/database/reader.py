@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Final
 from brski.edge.sqlite import database_error
 from brski.errors import Unavailable
 from brski.idevid.record import SUPERSEDED, DeviceRecord, DeviceStatus, Presentation
-from oem_backend.database.schema import open_to_read
+from oem_backend.database.schema import data_version, open_to_read
 
 _FIND: Final = """
 SELECT device.idevid_issuer, device.certificate, device.spki, device.presentation, device.chunk,
@@ -134,7 +135,8 @@ class Reader:
         Raises:
             Unavailable: the file cannot be read now, or was closed.
         """
-        return int(self._rows("PRAGMA data_version", ())[0][0])
+        with self._reading() as connection:
+            return data_version(connection)
 
     def close(self) -> None:
         """Close the file. Calling it again does nothing."""
@@ -170,11 +172,16 @@ class Reader:
         return origin
 
     def _rows(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with self._reading() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self._connection is None:
                 raise Unavailable(f"database {self._path} is closed")
             try:
-                return self._connection.execute(statement, values).fetchall()
+                yield self._connection
             except sqlite3.Error as err:
                 raise database_error(err, self._path) from err
 

@@ -1,14 +1,14 @@
 """What stands in an OEM database file, and how it is opened (docs/oem-database.md).
 
-The only module that knows this is SQLite: queries elsewhere are SQL that PostgreSQL also takes, up
-to the mark for a parameter.
+What only SQLite has stands here: pragmas, triggers, its file. Statements elsewhere are SQL that
+PostgreSQL also takes, up to the mark for a parameter.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -134,6 +134,17 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
         connection.execute(f"PRAGMA temp.cache_size = -{_WRITER_CACHE_KIB}")
     return connection
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """A number that changes when another connection has committed anything."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def empty_log(connection: sqlite3.Connection) -> None:
+    """Bring a long write-ahead log into the file and give its space back, if nobody is reading."""
+    with suppress(sqlite3.Error):  # the next commit does it
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager
