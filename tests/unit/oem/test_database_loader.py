@@ -21,10 +21,12 @@ from brski.errors import (
     OnboardingError,
     SerialNumberMismatch,
     SignatureInvalid,
+    Unavailable,
     UnknownFormat,
 )
 from brski.idevid.bundle import CertifiedDevice
 from brski.idevid.record import DeviceRecord, DeviceStatus, Presentation
+from oem_backend.database import loader
 from oem_backend.database.loader import LoadReport, Outcome, load_bundle
 from oem_backend.database.marks import mark_device
 from oem_backend.database.reader import Reader
@@ -146,6 +148,51 @@ def test_a_bundle_stands_anywhere_in_a_stream(factory: oem.Factory, database: Pa
     stream = io.BytesIO(b"before" + factory.bundle([factory.make("SN-1")]))
     stream.seek(6)
     assert load_bundle(database, stream, factory.keys, now=pki.NOW).added == 1
+
+
+def test_another_process_may_be_first(
+    factory: oem.Factory, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two loads judge the same bundle at once: the second one to commit finds it there."""
+    octets = factory.bundle([factory.make("SN-1")])
+    stage = loader._stage
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(loader, "_stage", stage)
+        assert factory.load_octets(database, octets).outcome is Outcome.LOADED
+        stage(*arguments)
+
+    monkeypatch.setattr(loader, "_stage", overtaken)
+    assert factory.load_octets(database, octets).outcome is Outcome.ALREADY_LOADED
+    assert standing(database, "SN-1") == ACTIVE
+
+
+def test_a_newer_bundle_may_be_first(
+    factory: oem.Factory, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generation is judged again once nobody else can write."""
+    stage = loader._stage
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(loader, "_stage", stage)
+        factory.load(database, [factory.make("SN-2")], generation=2)
+        stage(*arguments)
+
+    monkeypatch.setattr(loader, "_stage", overtaken)
+    with pytest.raises(BundleRefused, match="is at 2"):
+        factory.load(database, [factory.make("SN-1")], generation=1)
+    assert find(database, "SN-1") is None
+
+
+def test_a_full_temporary_disk_is_to_be_tried_again(
+    factory: oem.Factory, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    octets = factory.bundle([factory.make(f"SN-{number}") for number in range(40)])
+    full = (*loader._STAGED, "PRAGMA temp.max_page_count = 10")
+    with monkeypatch.context() as patched:
+        patched.setattr(loader, "_STAGED", full)
+        refuse(database, octets, factory, Unavailable, "full")
+    assert factory.load_octets(database, octets).added == 40
 
 
 # -- what is refused before anything is judged
