@@ -1,0 +1,44 @@
+"""The part of the OEM's settings file that the factory reads; conf/factory.toml has every key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from brski.edge.settings import ExistingFile, Settings
+
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class PeerSettings(Settings):
+    """``[[factory.vendor]]`` and ``[[factory.assembler]]``: whose signatures are taken."""
+
+    name: Name
+    key: ExistingFile  # PEM: PUBLIC KEY, or a certificate around it
+
+
+class FactorySettings(Settings):
+    """``[factory]``"""
+
+    name: Name  # under which the OEM database knows the bundles' key
+    store: Path = Path("store")  # sealed batches and the ledger; made when missing
+    recipient_key: ExistingFile  # 0600; opened by workers alone
+    recipient_public: ExistingFile
+    intake_key: ExistingFile  # 0600, 32 octets; never leaves the factory
+    issuing_key: ExistingFile  # PEM, 0600
+    issuing_chain: ExistingFile  # issuing CA first, root last
+    bundle_key: ExistingFile  # PEM, 0600
+    masa_url: str  # what goes into the IDevIDs: host or host:port
+    hardware_module_type: str | None = None  # dotted; without it no hardwareModuleName
+    workers: int | None = Field(default=None, ge=1, le=256)
+    vendor: tuple[PeerSettings, ...] = ()
+    assembler: tuple[PeerSettings, ...] = ()
+
+
+class FactoryFile(Settings):
+    """The whole file, as far as the factory is concerned."""
+
+    factory: FactorySettings
+    database: dict[str, Any] | None = None  # of the room that has a network
