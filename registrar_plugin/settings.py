@@ -9,8 +9,8 @@ from pydantic import Field
 
 from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
 
-Hex20 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}\Z")]
-Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\Z")]
+Hex20 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ListenSettings(Settings):

@@ -1,0 +1,107 @@
+"""brski-lab: all of them on one desk."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from brski.edge.cli import REFUSED, configure_logging, harden_process, print_json, run
+from brski.edge.serve import run_loop
+from brski_lab.demo import Demo, run_demo
+from brski_lab.report import Timeline, as_document, print_closing
+from brski_lab.vendor import Order, mint_batch
+
+PROGRAM: Final = "brski-lab"
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="""All of them on one desk: a silicon vendor, an OEM with factory, database and MASA, an
+    owner's registrar, and devices.
+
+    [bold]demo[/bold] shows it all, from a vendor's seed to an enrolled device.""",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def _every(
+    debug: Annotated[bool, typer.Option("--debug", help="Log more, tracebacks too.")] = False,
+) -> None:
+    configure_logging(PROGRAM, debug=debug)
+    harden_process()
+
+
+@app.command()
+def demo(
+    pledges: Annotated[
+        int, typer.Option(min=0, max=5000, help="So many more devices, all at once.")
+    ] = 0,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Leave anchors and each device's artifacts in this folder (empty)."),
+    ] = None,
+    diagram: Annotated[
+        Path | None, typer.Option(help="Write a Mermaid sequence diagram of what happened.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> int | None:
+    """From a silicon vendor's seed to enrolled devices; and who is refused, and why."""
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):  # the timeline tells it better
+        logging.getLogger("device_client").setLevel(logging.ERROR)
+    with Timeline(quiet=as_json) as timeline:
+        told = run_loop(run_demo(Demo(pledges=pledges, keep=keep, diagram=diagram), timeline.tell))
+    if as_json:
+        print_json(as_document(told, keep))
+    else:
+        print_closing(told, keep)
+    return None if all(story.as_told for story in told) else REFUSED
+
+
+@app.command()
+def mint(
+    count: Annotated[int, typer.Option(min=1, help="How many chips.")],
+    key: Annotated[Path, typer.Option(help="The vendor's signing key, PEM.")],
+    recipient: Annotated[Path, typer.Option(help="The OEM's recipient.pub.")],
+    chips: Annotated[Path, typer.Option(help="Folder for one secret file a chip.")],
+    out: Annotated[Path, typer.Option(help="The batch file.")],
+    vendor: Annotated[str, typer.Option(help="As the factory knows the vendor.")] = "vendor",
+    product: Annotated[str, typer.Option(help="What the chips are for.")] = "product",
+    batch_id: Annotated[str, typer.Option(help="The vendor's own name for it.")] = "batch-1",
+    sequence: Annotated[int, typer.Option(min=1, help="Of this vendor and product.")] = 1,
+    predecessor: Annotated[
+        str | None, typer.Option(help="Digest of the batch before, hex; not for sequence 1.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Derivation profile.")] = "hmac-drbg-p256",
+    records_a_chunk: Annotated[int, typer.Option(min=1, max=10_000)] = 10_000,
+) -> None:
+    """Play the silicon vendor: make chips, and a seed batch that tells the OEM."""
+    order = Order(
+        vendor_id=vendor,
+        product=product,
+        batch_id=batch_id,
+        sequence=sequence,
+        predecessor=None if predecessor is None else bytes.fromhex(predecessor),
+        profile=profile,
+        count=count,
+        created_at=datetime.now(UTC).replace(microsecond=0),  # noqa: TID251 - the edge
+        records_a_chunk=records_a_chunk,
+    )
+    digest = mint_batch(order, key=key, recipient=recipient, chips=chips, out=out)
+    typer.echo(digest.hex())
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        argv: arguments without the program's name; the process's own when None.
+
+    Returns:
+        0 every device ended as told, 1 one did not, 2 misuse, 3 try again.
+    """
+    return run(app, argv, PROGRAM)

@@ -1,0 +1,342 @@
+"""Sets the stage: a folder with everybody's keys and settings, and every program started."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from brski.edge.atomic_file import open_atomically, write_atomically
+from brski.edge.signers.file import load_chain, load_signer
+from brski.idevid.build_list import BuildEntry, BuildListWriter
+from brski.idevid.bundle import open_bundle
+from brski.idevid.record import DeviceRecord, Presentation
+from brski.pki.keys import parse_certificate
+from brski_lab import pki
+from brski_lab.children import Children, open_socket, port_of
+from brski_lab.vendor import chip_ids, seed_of
+from device_client.identity.from_seed import Fuse, write_fuse
+from oem_backend.public_keys import load_public_key
+
+VENDOR: Final = "example-silicon"
+FACTORY: Final = "factory-1"
+ASSEMBLY: Final = "assembly-1"
+PRODUCT: Final = "sensor"
+PROFILE: Final = "hmac-drbg-p256"
+MANUFACTURER: Final = "example-oem"
+SERIAL_PATTERN: Final = "SN-[0-9A-F]{4}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """A device to be built."""
+
+    serial_number: str
+    presentation: Presentation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Where everything is once the programs run."""
+
+    folder: Path
+    registrar_port: int
+    oem_root: Path
+    masa_anchor: Path
+    owner_root: Path
+    registrar_settings: Path
+
+    def fuse_path(self, serial_number: str) -> Path:
+        """What is burnt into a device."""
+        return self.folder / "devices" / f"{serial_number}.fuse"
+
+    def keystore_path(self, serial_number: str) -> Path:
+        """Where a device keeps its LDevID."""
+        return self.folder / "keystores" / serial_number
+
+
+async def set_stage(
+    folder: Path,
+    children: Children,
+    devices: Sequence[Ordered],
+    *,
+    refused: Sequence[str] = (),
+    expected: Sequence[str] = (),
+    local_source: bool = False,
+) -> Stage:
+    """Make everybody in *folder*, run the factory on *devices*, and start the online programs.
+
+    Args:
+        devices: to be minted, built and certified.
+        refused: serial numbers that the MASA gives no voucher.
+        expected: further serial numbers that the registrar would admit.
+        local_source: let the registrar read the OEM's database file instead of asking its service.
+
+    Raises:
+        LocalError: one of the programs did not do its part.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the lab is an edge
+    sockets = {name: open_socket() for name in ("masa", "management", "service", "pledges")}
+    ports = {name: port_of(listening) for name, listening in sockets.items()}
+    masa_address = f"{pki.LOOPBACK}:{ports['masa']}"
+    people = _make_people(folder, now)
+    oem = folder / "oem"
+    await children.run(
+        "brski-oem", "factory", "init", oem, "--name", FACTORY, "--title", "Example OEM",
+        "--masa-url", masa_address, "--levels", "2",
+    )  # fmt: skip
+    _name_peers(folder, oem)
+    await _build(folder, children, devices, now)
+    _write_settings(folder, ports, [*(d.serial_number for d in devices), *expected], refused,
+                    local_source=local_source)  # fmt: skip
+    await children.run(
+        "brski-oem", "database", "load", folder / "bundle", "-s", folder / "oem.toml"
+    )
+    records = _records(folder)
+    _burn(folder, devices, records, people["masa-signer"].chain)
+    await children.serve(
+        "brski-oem", "database", "serve", "-s", folder / "oem.toml",
+        "--listen", f"fd:{sockets['service'].fileno()}", sockets=[sockets["service"]],
+    )  # fmt: skip
+    await children.serve(
+        "brski-masa", "serve", "-s", folder / "masa.toml",
+        "--listen", f"fd:{sockets['masa'].fileno()}",
+        "--manage", f"fd:{sockets['management'].fileno()}",
+        sockets=[sockets["masa"], sockets["management"]],
+    )  # fmt: skip
+    await children.serve(
+        "brski-registrar", "serve", "-s", folder / "registrar.toml",
+        "--listen", f"fd:{sockets['pledges'].fileno()}", sockets=[sockets["pledges"]],
+    )  # fmt: skip
+    return Stage(
+        folder=folder,
+        registrar_port=ports["pledges"],
+        oem_root=oem / "root.pem",
+        masa_anchor=people["masa-signer"].root_path,
+        owner_root=people["registrar"].root_path,
+        registrar_settings=folder / "registrar.toml",
+    )
+
+
+def _make_people(folder: Path, now: datetime) -> dict[str, pki.Credential]:
+    """Owner, MASA and the OEM's service; each has a PKI of its own."""
+    keys = folder / "keys"
+    keys.mkdir(parents=True, exist_ok=True)
+    pki.write_signing_key(keys, "vendor")
+    pki.write_signing_key(keys, "assembly")
+    owner = pki.make_authority(keys, "owner", "Example Owner Root CA", now=now)
+    masa = pki.make_authority(keys, "masa", "Example MASA Root CA", now=now)
+    service = pki.make_authority(keys, "service", "Example OEM Services CA", now=now)
+    return {
+        "owner": owner,
+        "registrar": pki.make_end_entity(
+            keys,
+            "registrar",
+            "registrar.example.com",
+            now=now,
+            above=owner,
+            usages=pki.REGISTRAR_USAGES,
+        ),
+        "masa-signer": pki.make_end_entity(
+            keys, "masa-signer", "Example MASA", now=now, above=masa
+        ),
+        "masa-tls": pki.make_end_entity(
+            keys, "masa-tls", "masa", now=now, above=service, usages=pki.SERVER_USAGES
+        ),
+        "oem-tls": pki.make_end_entity(
+            keys, "oem-tls", "devices", now=now, above=service, usages=pki.SERVER_USAGES
+        ),
+    }
+
+
+def _name_peers(folder: Path, oem: Path) -> None:
+    """Tell the factory whose batches and build lists it may take."""
+    path = oem / "factory.toml"
+    text = path.read_text()
+    for table, name, key in (
+        ("vendor", VENDOR, "vendor.pub"),
+        ("assembler", ASSEMBLY, "assembly.pub"),
+    ):
+        text += (
+            f"\n[[factory.{table}]]\nname = {_toml(name)}\nkey = {_toml(folder / 'keys' / key)}\n"
+        )
+    write_atomically(path, text.encode(), mode=0o644)
+
+
+async def _build(
+    folder: Path, children: Children, devices: Sequence[Ordered], now: datetime
+) -> None:
+    """The vendor mints, the assembly says what became of each chip, the factory certifies."""
+    keys, chips = folder / "keys", folder / "chips"
+    settings = folder / "oem" / "factory.toml"
+    await children.run(
+        "brski-lab", "mint", "--count", str(len(devices)), "--vendor", VENDOR,
+        "--product", PRODUCT, "--key", keys / "vendor.key",
+        "--recipient", folder / "oem" / "recipient.pub", "--chips", chips,
+        "--out", folder / "batch",
+    )  # fmt: skip
+    _write_build_list(folder, devices, now)
+    await children.run("brski-oem", "factory", "intake", folder / "batch", "-s", settings)
+    await children.run(
+        "brski-oem", "factory", "make", folder / "build-list", "-o", folder / "bundle",
+        "-s", settings,
+    )  # fmt: skip
+
+
+def _write_build_list(folder: Path, devices: Sequence[Ordered], now: datetime) -> None:
+    ordered = sorted(devices, key=lambda device: device.serial_number)
+    with (
+        tempfile.TemporaryFile() as spool,
+        open_atomically(folder / "build-list", mode=0o644) as file,
+    ):
+        writer = BuildListWriter(spool)
+        for chip_id, device in zip(chip_ids(folder / "chips"), ordered, strict=True):
+            writer.add(
+                BuildEntry(
+                    chip_id=chip_id,
+                    serial_number=device.serial_number,
+                    presentation=device.presentation,
+                )
+            )
+        writer.finish(
+            file,
+            signer_id=ASSEMBLY,
+            created_at=now,
+            product=PRODUCT,
+            generation=1,
+            signer=load_signer(folder / "keys" / "assembly.key"),
+        )
+
+
+def _records(folder: Path) -> dict[str, DeviceRecord]:
+    """What the factory published."""
+    with (folder / "bundle").open("rb") as file:
+        bundle = open_bundle(file, {FACTORY: load_public_key(folder / "oem" / "bundle.pub")})
+        return {record.serial_number: record for record in bundle.records()}
+
+
+def _burn(
+    folder: Path,
+    devices: Sequence[Ordered],
+    records: Mapping[str, DeviceRecord],
+    masa_chain: Sequence[x509.Certificate],
+) -> None:
+    """The assembly puts into each device what it needs besides its seed."""
+    (folder / "devices").mkdir(exist_ok=True)
+    (folder / "keystores").mkdir(exist_ok=True)
+    ordered = sorted(devices, key=lambda device: device.serial_number)
+    for chip_id, device in zip(chip_ids(folder / "chips"), ordered, strict=True):
+        record = records[device.serial_number]
+        carried = device.presentation is Presentation.CARRIED
+        loaded = (record.certificate, *record.intermediates) if carried else ()
+        fuse = Fuse(
+            seed=seed_of(folder / "chips", chip_id),
+            chip_id=chip_id,
+            serial_number=device.serial_number,
+            idevid_issuer=record.idevid_issuer,
+            derivation_profile=record.derivation_profile,
+            voucher_anchors=tuple(masa_chain[-1:]),
+            certificates=tuple(parse_certificate(octets) for octets in loaded),
+        )
+        write_fuse(folder / "devices" / f"{device.serial_number}.fuse", fuse)
+
+
+def _write_settings(
+    folder: Path,
+    ports: Mapping[str, int],
+    expected: Sequence[str],
+    refused: Sequence[str],
+    *,
+    local_source: bool,
+) -> None:
+    keys = folder / "keys"
+    texts = {
+        "oem.toml": f"""
+[database]
+path = {_toml(folder / "devices.db")}
+[[database.factory]]
+name = {_toml(FACTORY)}
+key = {_toml(folder / "oem" / "bundle.pub")}
+[database.service]
+key = {_toml(keys / "oem-tls.key")}
+chain = {_toml(keys / "oem-tls-chain.pem")}
+registrar_anchors = {_toml(keys / "owner-root.pem")}
+queries_per_s = 10000
+burst = 10000
+""",
+        "masa.toml": f"""
+database = {_toml(folder / "devices.db")}
+log = {_toml(folder / "masa.db")}
+[tls]
+key = {_toml(keys / "masa-tls.key")}
+chain = {_toml(keys / "masa-tls-chain.pem")}
+[signer]
+key = {_toml(keys / "masa-signer.key")}
+chain = {_toml(keys / "masa-signer-chain.pem")}
+[policy]
+refused = {json.dumps(list(refused))}
+""",
+        "registrar.toml": f"""
+journal = {_toml(folder / "registrar.db")}
+[registrar]
+key = {_toml(keys / "registrar.key")}
+chain = {_toml(keys / "registrar-chain.pem")}
+[ca]
+kind = "embedded"
+key = {_toml(keys / "owner.key")}
+chain = {_toml(keys / "owner-chain.pem")}
+[admission]
+expected = {json.dumps(list(expected))}
+[look_ups]
+requests_per_s = 10000.0
+requests_per_s_and_address = 10000.0
+per_s = 10000.0
+in_flight = 256
+[[manufacturer]]
+name = {_toml(MANUFACTURER)}
+anchors = {_toml(folder / "oem" / "root.pem")}
+serial_pattern = {_toml(SERIAL_PATTERN)}
+[manufacturer.source]
+{_source(folder, ports, local=local_source)}
+[manufacturer.masa]
+anchors = {_toml(keys / "service-root.pem")}
+hosts = ["{pki.LOOPBACK}:{ports["masa"]}"]
+""",
+    }
+    for name, text in texts.items():
+        write_atomically(folder / name, text.encode(), mode=0o644)
+
+
+def _source(folder: Path, ports: Mapping[str, int], *, local: bool) -> str:
+    if local:
+        return f'kind = "database"\npath = {_toml(folder / "devices.db")}'
+    keys = folder / "keys"
+    return "\n".join(
+        (
+            'kind = "http"',
+            f'url = "https://{pki.LOOPBACK}:{ports["service"]}"',
+            f"anchors = {_toml(keys / 'service-root.pem')}",
+            f"client_key = {_toml(keys / 'registrar.key')}",
+            f"client_chain = {_toml(keys / 'registrar-chain.pem')}",
+            "connections = 32",
+        )
+    )
+
+
+def _toml(value: str | Path) -> str:
+    return json.dumps(str(value))
+
+
+def read_roots(stage: Stage) -> dict[str, tuple[x509.Certificate, ...]]:
+    """The three anchors of the stage, by the names that kept artifacts have."""
+    return {
+        "oem-root": load_chain(stage.oem_root),
+        "masa": load_chain(stage.masa_anchor),
+        "owner-ca": load_chain(stage.owner_root),
+    }

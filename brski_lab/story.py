@@ -1,0 +1,44 @@
+"""What happened to one device, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from brski.idevid.record import Presentation
+from device_client.onboard import Artifacts, Step
+
+ENROLLED: Final = "enrolled"
+REFUSED: Final = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Somebody who will try to join, and how it should end."""
+
+    serial_number: str
+    presentation: Presentation
+    who: str  # one line for a person
+    expected: str = ENROLLED
+    expected_code: str = ""  # of the journal's refusal
+    genuine: bool = True  # False: the seed is not the one that the vendor made
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """How it went."""
+
+    part: Part
+    steps: list[Step] = field(default_factory=list)
+    outcome: str = ""
+    reason: str = ""  # the journal's, for the operator; the device's own where it has none
+    code: str = ""
+    told_pledge: str = ""  # what the pledge knows of it
+    artifacts: Artifacts = field(default_factory=Artifacts)
+    registrar_request: bytes | None = None
+    idevid_chain: tuple[bytes, ...] = ()  # DER, leaf first, anchor last
+
+    @property
+    def as_told(self) -> bool:
+        """Whether it ended as it should."""
+        return self.outcome == self.part.expected and self.code == self.part.expected_code
