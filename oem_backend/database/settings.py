@@ -1,9 +1,9 @@
-"""The part of the OEM's settings file that the database reads; conf/oem.toml has every key."""
+"""The OEM database's settings file; conf/oem.toml has every key with its comment."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -49,7 +49,6 @@ class DatabaseSettings(Settings):
 
 
 class OEMSettings(Settings):
-    """The whole file, as far as the database is concerned."""
+    """The whole file."""
 
     database: DatabaseSettings
-    factory: dict[str, Any] | None = None  # of the room without a network, which judges it itself

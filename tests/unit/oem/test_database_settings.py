@@ -1,4 +1,4 @@
-"""The database's part of the OEM's settings file, and the file in conf/ that explains it."""
+"""The OEM database's settings, and the file in conf/ that explains them."""
 
 from __future__ import annotations
 
@@ -47,11 +47,6 @@ def test_its_comments_tell_the_defaults(conf: Path) -> None:
     assert load_settings(conf, OEMSettings) == usual
 
 
-def test_the_factorys_table_is_left_to_the_factory(conf: Path) -> None:
-    conf.write_text(conf.read_text() + '\n[factory]\nanything = "of its own"\n')
-    assert load_settings(conf, OEMSettings).database.service is not None
-
-
 def test_a_service_is_not_needed_to_load(tmp_path: Path) -> None:
     path = tmp_path / "oem.toml"
     path.write_text("[database]\n")
@@ -63,6 +58,7 @@ def test_a_service_is_not_needed_to_load(tmp_path: Path) -> None:
     ("before", "after", "fault"),
     [
         ("[database]", "[database]\npaths = 1", "database.paths: unknown key"),
+        ("[database]", "[factory]\n[database]", "factory: unknown key"),
         ("[database.service]", "[database.service]\nlisten = 1", "database.service.listen"),
         ('"registrar-cas.pem"', '"none.pem"', "database.service.registrar_anchors: no file at"),
         ("# usage = .*", 'usage = "server-auth"', "database.service.usage"),
