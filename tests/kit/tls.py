@@ -116,7 +116,7 @@ def run_on(loop: str, main: Coroutine[Any, Any, None], *, timeout_s: float = 60.
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(guarded())
-    assert not complaints
+    assert complaints == []
 
 
 def client_entities() -> dict[str, pki.Entity]:

@@ -1,0 +1,152 @@
+"""From an error to an HTTP answer, by one table for each web front.
+
+The errors know no HTTP; RFC 8995 gives one and the same fault different statuses on different
+interfaces (§5.3, §5.6), so a front hands its table to :func:`error_middleware`. What no table
+foresees answers 500 with an empty body, and its traceback is in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
+from aiohttp.web_exceptions import HTTPException
+
+from brski.errors import (
+    LocalError,
+    Malformed,
+    OnboardingError,
+    PeerError,
+    Refused,
+    SlowPeer,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+    UnknownFormat,
+    WrongContext,
+)
+from brski.registry import BODY_LIMIT
+
+ErrorTable = Mapping[type[OnboardingError], int]
+
+TRANSPORT_FAULTS: Final[ErrorTable] = {
+    Malformed: 400,
+    SlowPeer: 408,
+    TooLarge: 413,
+    UnknownFormat: 415,
+    TooManyRequests: 429,
+    Unavailable: 503,
+    WrongContext: 503,
+}
+"""What every front answers alike; a front's own table is merged over it."""
+
+
+def status_of(table: ErrorTable, error: OnboardingError) -> int | None:
+    """The status that *table* has for the error's nearest type, or None."""
+    return next((table[kind] for kind in type(error).__mro__ if kind in table), None)
+
+
+def reason_line(error: OnboardingError) -> str:
+    """What a peer is told: the reason when the fault is its own, nothing of ours."""
+    return str(error) if isinstance(error, PeerError | Refused) else ""
+
+
+def error_middleware(
+    table: ErrorTable,
+    log: logging.Logger,
+    *,
+    say: Callable[[OnboardingError], str] = reason_line,
+) -> Middleware:
+    """Make the middleware that applies *table*.
+
+    Args:
+        table: status of each error type; a subtype without its own entry has its base's.
+        log: where each refusal is one line: WARNING for the peer's fault and for what is silent,
+            ERROR for ours.
+        say: the body, one line of text; empty for none. ``Retry-After`` comes from the error.
+
+    RFC 8995 §5.6 asks for a human-readable reason; RFC 9110 §10.2.3.
+    """
+
+    @web.middleware
+    async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except HTTPException:
+            raise  # an answer of the framework's own: no such route, method not allowed
+        except OnboardingError as err:
+            status = status_of(table, err)
+            if status is None:
+                log.exception("error without a status", extra=_facts(request, err))
+                return web.Response(status=500)
+            level = logging.ERROR if isinstance(err, LocalError) else logging.WARNING
+            log.log(level, "request refused", extra=_facts(request, err) | {"status": status})
+            return _response(status, err, say(err))
+        except Exception:
+            log.exception("request failed", extra={"path": request.path, "remote": request.remote})
+            return web.Response(status=500)
+
+    return answer_errors
+
+
+def _facts(request: web.Request, error: OnboardingError) -> dict[str, object]:
+    return {
+        "code": error.code,
+        "reason": str(error),
+        "path": request.path,
+        "remote": request.remote,
+    }
+
+
+def _response(status: int, error: OnboardingError, text: str) -> web.Response:
+    response = web.Response(status=status, text=text) if text else web.Response(status=status)
+    retry_after_s = getattr(error, "retry_after_s", None)
+    if retry_after_s is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(retry_after_s)
+    if isinstance(error, SlowPeer | TooLarge):
+        response.force_close()  # the rest of that body is not the next request
+    return response
+
+
+async def read_body(
+    request: web.Request, *, limit: int = BODY_LIMIT, deadline_s: float = 5.0
+) -> bytes:
+    """Read a request's body, whole, in bounded space and time.
+
+    Args:
+        request: of a server that does not decompress, as :mod:`brski.edge.serve` sets it up.
+        limit: octets.
+        deadline_s: from now to the last octet.
+
+    Raises:
+        TooLarge: announced or sent more than *limit*.
+        SlowPeer: not whole in time, or the peer left.
+        Malformed: broken chunks.
+        UnknownFormat: a Content-Encoding; no message of ours has one.
+
+    RFC 9110 §15.5.9, §15.5.14, §15.5.16.
+    """
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING)
+    if encoding is not None:
+        raise UnknownFormat(f"Content-Encoding {encoding[:32]!r} is not accepted")
+    if request.content_length is not None and request.content_length > limit:
+        raise TooLarge(f"body of {request.content_length} octets, limit {limit}")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(deadline_s):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > limit:
+                    raise TooLarge(f"body of more than {limit} octets")
+    except TimeoutError as err:
+        raise SlowPeer(f"body not whole within {deadline_s:g} s") from err
+    except ConnectionError as err:
+        raise SlowPeer("peer left in the middle of its message") from err
+    except (web.RequestPayloadError, HttpProcessingError) as err:
+        raise Malformed("body is not framed as HTTP has it") from err
+    return bytes(body)
