@@ -12,4 +12,4 @@ html_title = "brski"
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 nitpicky = False
-suppress_warnings = ["myst.xref_missing"]  # links into the source tree are for readers of the repository
+suppress_warnings = ["myst.xref_missing"]  # links into the source tree
