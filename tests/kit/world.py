@@ -96,6 +96,20 @@ class Records:
         ]
 
 
+class Both:
+    """What a MASA for two factories has on record."""
+
+    def __init__(self, *records: Records) -> None:
+        self._records = records
+
+    def find(self, idevid_issuer: bytes | None, serial_number: str) -> tuple[DeviceRecord, ...]:
+        return tuple(
+            record
+            for records in self._records
+            for record in records.find(idevid_issuer, serial_number)
+        )
+
+
 class Lookup:
     """For the registrar: every manufacturer's records, by name."""
 
@@ -211,9 +225,11 @@ class World:
     """Everybody, and the steps of one onboarding as one line each."""
 
     oem: pki.Entity  # issuing CA
+    other_oem: pki.Entity  # another trusted manufacturer's
     owner: pki.Entity  # issuing CA of the domain
     registrar_entity: pki.Entity
     records: Records
+    other_records: Records
     wire: Wire
     masa_store: AuditStore
     registrar: Registrar
@@ -237,7 +253,8 @@ class World:
         presentation = Presentation.ASSERTED if asserting else Presentation.CARRIED
         device = Device(entity=entity, presentation=presentation, serial_number=serial_number)
         if listed:
-            self.records.records.append(record_of(device))
+            records = self.other_records if issuer is self.other_oem else self.records
+            records.records.append(record_of(device))
         return device
 
     def connection(
@@ -315,12 +332,13 @@ async def make_world(
     """Open everybody in *folder*; what a test wants otherwise has a name."""
     clock = clock or Clock()
     oem = pki.make_pki("Example OEM")
+    other_oem = pki.make_pki("Another OEM")
     owner = pki.make_pki("Example Owner", not_after=pki.NOT_AFTER)
     registrar_entity = pki.make_registrar(owner)
-    records = Records()
+    records, other_records = Records(), Records()
     store = AuditStore(folder / "masa.db")
     masa = MASA(
-        records=records,
+        records=Both(records, other_records),
         store=store,
         signer=pki.make_masa_signer(pki.make_root("Example MASA Root")).signer,
         serializations={VOUCHER_CMS_JSON: CMS},
@@ -329,15 +347,21 @@ async def make_world(
     )
     wire = Wire(masa)
     journal = SQLiteJournal(folder / "registrar.db")
-    manufacturer = Manufacturer(
-        name="acme",
-        anchors=TrustAnchors([oem.root]),
-        source="acme",
-        issuers=frozenset([idevid_issuer_of(pki.make_idevid(oem).certificate)]),
-        require_record=require_record,
-    )
+    manufacturers = [
+        Manufacturer(
+            name=name,
+            anchors=TrustAnchors([issuing.root]),
+            source=name,
+            issuers=frozenset([idevid_issuer_of(pki.make_idevid(issuing).certificate)]),
+            require_record=require_record,
+        )
+        for name, issuing in (("acme", oem), ("bolt", other_oem))
+    ]
     identity = IdentityVerifier(
-        [manufacturer], serialization=CMS, clock=clock, lookup=Lookup({"acme": records})
+        manufacturers,
+        serialization=CMS,
+        clock=clock,
+        lookup=Lookup({"acme": records, "bolt": other_records}),
     )
     clerk = Clerk(journal, clock)
     watch = AuditWatch(
@@ -363,9 +387,11 @@ async def make_world(
     try:
         yield World(
             oem=oem,
+            other_oem=other_oem,
             owner=owner,
             registrar_entity=registrar_entity,
             records=records,
+            other_records=other_records,
             wire=wire,
             masa_store=store,
             registrar=registrar,
