@@ -32,7 +32,7 @@ from brski.est.attributes import (
     single_value,
 )
 from brski.pki import der
-from brski.pki.keys import encode_spki, load_spki
+from brski.pki.keys import UNREADABLE, encode_spki, load_spki
 from brski.pki.signatures import public_key_of, signature_algorithm
 from brski.pki.signer import PublicKey, Signer
 
@@ -290,7 +290,7 @@ def _alternative_name_of(
 ) -> x509.SubjectAlternativeName | None:
     try:
         found = request.extensions  # decodes all that it knows
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as err:
+    except UNREADABLE as err:
         raise Malformed(f"CSR with an extension that cannot be read: {err}") from err
     names = [e.value for e in found if isinstance(e.value, x509.SubjectAlternativeName)]
     if names and not list(names[0]):

@@ -612,3 +612,13 @@ def test_whatever_comes_the_answer_is_a_csr_or_a_peers_fault(
             continue
         with pytest.raises(PeerError):
             parse_csr(data)
+
+
+def test_an_extension_that_the_library_stumbles_over_is_refused() -> None:
+    """A TLS feature of an unknown number: a refusal, not an error of another kind."""
+    feature = RequestedExtension(oid="1.3.6.1.5.5.7.1.24", value=bytes.fromhex("3003020163"))
+    signer = pki.KeySigner(pki.make_key())
+    with pytest.raises(Malformed):
+        parse_csr(build_csr(signer, x509.Name([]), extensions=[feature]))
+    known = RequestedExtension(oid="1.3.6.1.5.5.7.1.24", value=bytes.fromhex("3003020105"))
+    assert parse_csr(build_csr(signer, x509.Name([]), extensions=[known])).extensions
