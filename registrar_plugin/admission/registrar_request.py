@@ -8,7 +8,7 @@ from datetime import datetime
 from cryptography import x509
 
 from brski.errors import NonceMismatch, PinMismatch, SerialNumberMismatch
-from brski.pki.keys import spki_of
+from brski.pki.keys import parse_certificate, spki_of
 from brski.voucher.model import Voucher
 from brski.voucher.rules import registrar_request, same_nonce
 from brski.voucher.yang_json import encode_voucher_request
@@ -51,7 +51,7 @@ def check_answer(
         raise NonceMismatch("the MASA's voucher answers another request", section=_SECTION)
     if voucher.pinned_domain_cert is None:
         raise PinMismatch("the MASA's voucher pins no certificate", section=_SECTION)
-    pinned = spki_of(x509.load_der_x509_certificate(voucher.pinned_domain_cert))
+    pinned = spki_of(parse_certificate(voucher.pinned_domain_cert))
     if all(spki_of(certificate) != pinned for certificate in registrar_chain):
         raise PinMismatch(
             "the MASA's voucher pins a certificate that is not ours", section=_SECTION
