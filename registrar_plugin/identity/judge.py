@@ -226,15 +226,21 @@ def check_key(record: DeviceRecord, idevid: x509.Certificate, spki: bytes) -> No
 
 
 def select(found: Sequence[Identified]) -> Identified | None:
-    """The only one of *found*, or None if there is none.
+    """The one of *found* that stands, or None if there is none.
+
+    Of several records of one manufacturer the only active one does: a re-issue revokes the old
+    certificate, whose key may be the same. If none is active, one of them tells why.
 
     Raises:
-        DeviceAmbiguous: there are several: someone certified a key that is another's.
+        DeviceAmbiguous: records of several manufacturers, whatever their status, or several active
+            ones: someone certified a key that is another's.
     """
-    if len(found) > 1:
+    active = [i for i in found if i.record is not None and i.record.status is DeviceStatus.ACTIVE]
+    manufacturers = {identified.established.manufacturer.name for identified in found}
+    if len(manufacturers) > 1 or len(active) > 1:
         names = ", ".join(_owner(identified.established) for identified in found)
         raise DeviceAmbiguous(f"several records hold the proven key: {names}")
-    return found[0] if found else None
+    return next(iter((*active, *found)), None)
 
 
 def _owner(established: Established) -> str:

@@ -7,7 +7,7 @@ and no source: a lookup is given. An existing registrar can call this and nothin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
@@ -105,7 +105,7 @@ class IdentityVerifier:
     ) -> None:
         self._manufacturers = {m.name: m for m in manufacturers}
         self._clock = clock
-        self._lookup = lookup
+        self._lookup = lookup or _NoSources()
         self._registrar_certificate = registrar_certificate
         self._serialization = serialization
         self._decode = decode
@@ -254,8 +254,7 @@ class IdentityVerifier:
 
     async def close(self) -> None:
         """Close the lookup."""
-        if self._lookup is not None:
-            await self._lookup.close()
+        await self._lookup.close()
 
     # -- what the peer says of itself ----------------------------------------------------------
 
@@ -335,7 +334,7 @@ class IdentityVerifier:
             raise DeviceUnknown(
                 f"no manufacturer is known that could have made {claim.serial_number}"
             )
-        answers = await self._asked().find(
+        answers = await self._lookup.find(
             sources,
             claim.idevid_issuer,
             claim.serial_number,
@@ -361,27 +360,31 @@ class IdentityVerifier:
         *,
         fresh: bool,
     ) -> tuple[DeviceRecord, ...]:
-        if manufacturer.source is None:
-            return ()
-        answers = await self._asked().find(
-            (manufacturer.source,),
+        sources = () if manufacturer.source is None else (manufacturer.source,)
+        answers = await self._lookup.find(
+            sources,
             idevid_issuer,
             serial_number,
             spki_sha256=hashlib.sha256(spki).digest(),
             fresh=fresh,
         )
-        return answers[manufacturer.source]
-
-    def _asked(self) -> RecordLookup:
-        if self._lookup is None:
-            raise SettingsError("a manufacturer names a source of records, and there is no lookup")
-        return self._lookup
+        return tuple(record for source in sources for record in answers[source])
 
     def _configured(self, name: str) -> Manufacturer:
         manufacturer = self._manufacturers.get(name)
         if manufacturer is None:
             raise DeviceUnknown(f"manufacturer {name!r} is no longer in the settings")
         return manufacturer
+
+
+class _NoSources:
+    """The lookup of a registrar whose manufacturers all let their devices carry."""
+
+    async def find(self, *_: object, **__: object) -> Mapping[str, tuple[DeviceRecord, ...]]:
+        return {}
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
 
 
 def _judged(

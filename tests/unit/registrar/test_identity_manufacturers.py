@@ -9,11 +9,13 @@ from cryptography import x509
 
 from brski.errors import (
     DeviceAmbiguous,
+    DeviceRevoked,
     DeviceUnknown,
     IDevIDIssuerMismatch,
     Unavailable,
 )
 from brski.idevid.record import DeviceStatus
+from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import idevid_issuer_of, key_identifier
 from brski.pki.keys import spki_of
 from registrar_plugin.identity import judge, verify
@@ -76,6 +78,28 @@ async def test_revoked_at_one_and_good_at_the_other_is_ambiguous(world: World) -
     world.lookup.records["B"] = [kit.record_of(stolen)]
     with pytest.raises(DeviceAmbiguous):
         await world.asserts()
+
+
+async def test_reissued_under_another_ca_is_its_active_record(world: World) -> None:
+    """The manufacturer revoked the old certificate, whose key is the same, by its re-issue."""
+    root = pki.make_root("A root")
+    old, new = (
+        pki.make_idevid(pki.make_ca(name, root), SERIAL, key=world.device.private_key)
+        for name in ("Old", "New")
+    )
+    by = world.verifier(world.maker("A", anchors=TrustAnchors([root.certificate])))
+    revoked = kit.record_of(old, status=DeviceStatus.REVOKED)
+    for records in ([revoked, kit.record_of(new)], [kit.record_of(new), revoked]):
+        world.lookup.records["A"] = records
+        verified = await world.asserts(by=by)
+        assert verified.idevid == new.certificate
+        assert await by.recheck(verified)
+    world.lookup.records["A"] = [kit.record_of(old), kit.record_of(new)]
+    with pytest.raises(DeviceAmbiguous):
+        await world.asserts(by=by)
+    world.lookup.records["A"] = [revoked, kit.record_of(new, status=DeviceStatus.REVOKED)]
+    with pytest.raises(DeviceRevoked):
+        await world.asserts(by=by)
 
 
 async def test_two_records_of_one_manufacturer_with_one_key_are_ambiguous(world: World) -> None:
