@@ -110,6 +110,11 @@ class HTTPSource:
         )
 
     @property
+    def base_url(self) -> str:
+        """Of the service, as given."""
+        return str(self._base)
+
+    @property
     def answers_by_key(self) -> bool:
         """Whether the key's digest is sent, which the answer may then depend on."""
         return self._send_spki

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from oem_backend.database.registrars import RegistrarGate, Usage
 from oem_backend.database.service import Directory, device_app
 from registrar_plugin.oem_source.database import DatabaseSource
 from registrar_plugin.oem_source.http import HTTPSource
+from registrar_plugin.oem_source.lookup import CachedLookup
 from registrar_plugin.oem_source.port import DeviceRecordSource, KeyBound, Local
 from tests.kit import oem, pki
 
@@ -52,13 +54,15 @@ def _open(source: Any, table: dict[str, Any], folder: Path) -> DeviceRecordSourc
 
 
 @asynccontextmanager
-async def _by_database(factory: oem.Factory, database: Path) -> AsyncIterator[DeviceRecordSource]:
+async def _by_database(database: Path) -> AsyncIterator[DeviceRecordSource]:
     table = {"kind": "database", "path": database.name}
     yield _open(DatabaseSource, table, database.parent)
 
 
 @asynccontextmanager
-async def _by_http(factory: oem.Factory, database: Path) -> AsyncIterator[DeviceRecordSource]:
+async def _by_http(
+    database: Path, *, require_spki: bool = False
+) -> AsyncIterator[DeviceRecordSource]:
     folder = database.parent
     registrar = pki.make_registrar(OWNER)
     (folder / "root.pem").write_bytes(ROOT.certificate.public_bytes(Encoding.PEM))
@@ -68,7 +72,7 @@ async def _by_http(factory: oem.Factory, database: Path) -> AsyncIterator[Device
     server = pki.make_server(ROOT, name="localhost")
     reader, owner = Reader(database), object()
     app = device_app(
-        Directory(reader, require_spki=False),
+        Directory(reader, require_spki=require_spki),
         gate=RegistrarGate(
             [OWNER.root],
             usage=Usage.CMC_RA,
@@ -80,25 +84,29 @@ async def _by_http(factory: oem.Factory, database: Path) -> AsyncIterator[Device
     context = server_context(server.chain, server.private_key, owner=owner)
     listener = Listener(name="registrars", app=app, listen="127.0.0.1:0", ssl_context=context)
     async with serving([listener]) as addresses:
-        table = {
-            "kind": "http",
-            "url": f"https://{addresses['registrars'].replace('127.0.0.1', 'localhost')}",
-            "anchors": "root.pem",
-            "client_chain": "registrar.pem",
-            "client_key": "registrar.key",
-        }
-        yield _open(HTTPSource, table, folder)
+        url = f"https://{addresses['registrars'].replace('127.0.0.1', 'localhost')}"
+        yield _open(HTTPSource, _http_table(url), folder)
     reader.close()
 
 
-SOURCES = {"http": _by_http, "database": _by_database}
+def _http_table(url: str) -> dict[str, Any]:
+    return {
+        "kind": "http",
+        "url": url,
+        "anchors": "root.pem",
+        "client_chain": "registrar.pem",
+        "client_key": "registrar.key",
+    }
+
+
+SOURCES: dict[str, Any] = {"http": _by_http, "database": _by_database}
 
 
 @asynccontextmanager
-async def _manufacturer(kind: str, folder: Path) -> AsyncIterator[OEM]:
+async def _manufacturer(kind: str, folder: Path, **options: Any) -> AsyncIterator[OEM]:
     factory, database = oem.Factory(), folder / "devices.db"
     factory.load(database, [factory.make("SN-1")])
-    async with SOURCES[kind](factory, database) as source:
+    async with SOURCES[kind](database, **options) as source:
         try:
             yield OEM(factory, database, source)
         finally:
@@ -204,3 +212,42 @@ async def test_a_copy_that_is_none_is_found_when_it_is_opened(tmp_path: Path) ->
     (tmp_path / "devices.db").write_text("not a database" * 100)
     with pytest.raises((StateError, FileUnusable)):
         _open(DatabaseSource, table, tmp_path)
+
+
+# -- an OEM that answers only who has met the device
+
+
+async def test_an_oem_that_demands_the_key_answers_who_has_met_it(tmp_path: Path) -> None:
+    """Told the digest it answers for that key alone; not told, it knows nobody."""
+    async with _manufacturer("http", tmp_path, require_spki=True) as one:
+        silent, telling = one.source, _telling(one.source, tmp_path)
+        met = await _digest(one)
+        assert await silent.find(None, "SN-1", spki_sha256=met) == ()
+        assert len(await telling.find(None, "SN-1", spki_sha256=met)) == 1
+        assert await telling.find(None, "SN-1", spki_sha256=SPKI) == ()
+        assert isinstance(telling, KeyBound)
+        assert telling.answers_by_key
+        await telling.close()
+
+
+async def test_a_stranger_does_not_make_a_device_unknown_there(tmp_path: Path) -> None:
+    """What a stranger's key was answered is not kept for the device's own."""
+    async with _manufacturer("http", tmp_path, require_spki=True) as one:
+        lookup = CachedLookup({"oem": _telling(one.source, tmp_path)}, clock=lambda: 0.0)
+        for spki, count in ((SPKI, 0), (await _digest(one), 1), (SPKI, 0)):
+            answers = await lookup.find(["oem"], None, "SN-1", spki_sha256=spki)
+            assert len(answers["oem"]) == count
+        await lookup.close()
+
+
+async def _digest(one: OEM) -> bytes:
+    reader = Reader(one.database)
+    (record,) = reader.find(None, "SN-1")
+    reader.close()
+    return hashlib.sha256(record.spki).digest()
+
+
+def _telling(like: DeviceRecordSource, folder: Path) -> DeviceRecordSource:
+    assert isinstance(like, HTTPSource)
+    table = _http_table(like.base_url) | {"send_spki": True}
+    return _open(HTTPSource, table, folder)

@@ -176,6 +176,14 @@ async def test_stranger_does_not_make_a_device_unknown_at_a_source_that_answers_
     assert await stranger == ()
 
 
+async def test_nothing_is_kept_where_the_settings_say_so() -> None:
+    """Zero seconds are none."""
+    desk = Desk(limits=LookupLimits(positive_s=0, negative_s=0))
+    for answer in ((RECORD,), (), (RECORD,)):
+        desk.source.answer = answer
+        assert await desk.find() == answer
+
+
 async def test_flood_of_invented_numbers_does_not_evict_a_record() -> None:
     """Absences have a room of their own."""
     desk = Desk(limits=LookupLimits(positive_entries=2, negative_entries=2, per_s=1e6))
