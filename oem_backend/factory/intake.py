@@ -88,8 +88,13 @@ def take_in(
             return _report(batch, Intake.ALREADY)
         _check_sequence(batch, ledger, accept_gap=accept_gap)
         seen = _seen_chips(batch, keys, executor, progress)
-        _keep(path, batch_path(store, batch.digest))
-        ledger.take_in(batch.digest, header, seen)
+        kept = batch_path(store, batch.digest)
+        _keep(path, kept)
+        try:
+            ledger.take_in(batch.digest, header, seen)
+        except BatchRefused:
+            kept.unlink()
+            raise
     return _report(batch, Intake.TAKEN)
 
 

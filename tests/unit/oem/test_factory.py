@@ -127,6 +127,7 @@ def test_twice_in_a_batch_is_refused(kit: FactoryKit, what: str) -> None:
     with pytest.raises(BatchRefused, match=what):
         take(kit, path)
     assert summary(kit) == {"batches": 0, "chips": 0, "build_lists": 0, "certified": 0}
+    assert not list((kit.folder / "store" / "batches").iterdir())
 
 
 @pytest.mark.parametrize("what", ["chip", "seed"])
