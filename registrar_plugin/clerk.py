@@ -8,16 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from brski.errors import AlreadyEnrolled, DeviceAmbiguous, Malformed, OnboardingError
-from brski.pki.names import device_serial_number
+from brski.errors import OnboardingError
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.identity.model import DeviceKey
+from registrar_plugin.identity.presented import claimed_serial_number
 from registrar_plugin.store.port import Journal
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
 log = logging.getLogger("registrar_plugin.audit")
-
-_ALARMING = (DeviceAmbiguous, AlreadyEnrolled)
 
 
 class Clerk:
@@ -48,7 +46,9 @@ class Clerk:
             kind=kind,
             outcome=outcome,
             device=device,
-            asserted_serial_number="" if device or not connection else _asserted(connection),
+            asserted_serial_number=(
+                "" if device or not connection else claimed_serial_number(connection.peer_chain)
+            ),
             reason=reason,
             code=code,
             peer_address=connection.address if connection else "",
@@ -91,15 +91,5 @@ class Clerk:
                 "peer_address": connection.address,
             },
         )
-        alarm = (replace(line, kind=EventKind.ALARM),) if isinstance(refusal, _ALARMING) else ()
+        alarm = (replace(line, kind=EventKind.ALARM),) if refusal.alarm else ()
         await self._journal.record(line, *alarm)
-
-
-def _asserted(connection: PledgeConnection) -> str:
-    """What the peer claims its serial number to be; empty when that is not even well-formed."""
-    if not connection.peer_chain:
-        return ""
-    try:
-        return device_serial_number(connection.peer_chain[0])
-    except Malformed:
-        return ""

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from brski.errors import (
     AuditLogUnacceptable,
+    CertificateMismatch,
     ChainInvalid,
     CSRMismatch,
     DeviceRevoked,
@@ -47,7 +48,7 @@ from brski.voucher.model import Assertion
 from brski.voucher.yang_json import decode_voucher, encode_voucher
 from masa_stub.issue import IssuePolicy
 from registrar_plugin.admission.judge import AdmissionPolicy
-from registrar_plugin.telemetry.events import Outcome
+from registrar_plugin.telemetry.events import EventKind, Outcome
 from tests.kit import pki
 from tests.kit.world import Device, World, make_world, record_of
 
@@ -566,3 +567,15 @@ async def test_a_superseded_ldevid_is_nobody(tmp_path: Path) -> None:
         with pytest.raises(NotAuthenticated):
             await world.registrar.enroll_status(Status(status=True), world.connection([first]))
         await world.registrar.enroll_status(Status(status=True), world.connection([second]))
+
+
+async def test_a_rogue_certificate_rings_an_alarm(tmp_path: Path) -> None:
+    """A carried IDevID for a listed device that is not the one on record: somebody should look."""
+    async with make_world(tmp_path) as world:
+        genuine = world.make_device()
+        rogue = world.make_device(listed=False)  # the OEM's own CA signed it, with another key
+        with pytest.raises(KeyMismatch):
+            await world.voucher(rogue)
+        kinds = [event.kind for event in await world.journal.events()]
+        assert kinds == [EventKind.IDENTITY, EventKind.ALARM]
+        await assert_stopped(world, genuine, CertificateMismatch, known=False)
