@@ -10,7 +10,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
 from brski.edge.sql import Writer
@@ -29,6 +40,7 @@ from registrar_plugin.store.schema import (
 )
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
+_DIALECT: Final = sqlite.dialect(paramstyle="named")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,70 +52,86 @@ def _datetime(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
-# Statements are built once; SQLAlchemy caches their SQL by identity of their shape.
+def _sql(statement: Any) -> str:
+    """The statement's text, made once: on the way of every request, SQLAlchemy's own look at a
+    statement costs more than SQLite's work on it.
+    """
+    columns = (
+        [c.name for c in statement.table.columns if c.name != "id"] if statement.is_insert else None
+    )
+    return str(statement.compile(dialect=_DIALECT, column_keys=columns))
+
+
+_ACTIVE: Final[ColumnElement[str]] = literal_column("'active'")
 _o = ONBOARDINGS.c
 _i = INTENTS.c
 _c = CERTIFICATES.c
 _OF_DEVICE = and_(_o.idevid_issuer == bindparam("issuer"), _o.serial_number == bindparam("serial"))
-_GET_ONBOARDING = select(ONBOARDINGS).where(_OF_DEVICE)
-_GET_ONBOARDING_BY_KEY = select(ONBOARDINGS).where(_o.idevid_spki_sha256 == bindparam("spki"))
-_DROP_ONBOARDING = ONBOARDINGS.delete().where(_OF_DEVICE)
-_PUT_ONBOARDING = insert(ONBOARDINGS)
+_GET_ONBOARDING = _sql(select(ONBOARDINGS).where(_OF_DEVICE))
+_GET_ONBOARDING_BY_KEY = _sql(select(ONBOARDINGS).where(_o.idevid_spki_sha256 == bindparam("spki")))
+_DROP_ONBOARDING = _sql(ONBOARDINGS.delete().where(_OF_DEVICE))
+_PUT_ONBOARDING = _sql(insert(ONBOARDINGS))
 _THIS_ONBOARDING = and_(_OF_DEVICE, _o.request_digest == bindparam("digest"))
-_SET_REQUEST = (
+_SET_REQUEST = _sql(
     update(ONBOARDINGS).where(_THIS_ONBOARDING).values(registrar_request=bindparam("octets"))
 )
-_SET_VOUCHER = (
+_SET_VOUCHER = _sql(
     update(ONBOARDINGS)
     .where(_THIS_ONBOARDING)
     .values(voucher=bindparam("octets"), voucher_media_type=bindparam("media_type"))
 )
-_SET_STATUS = (
+_SET_STATUS = _sql(
     update(ONBOARDINGS).where(_THIS_ONBOARDING).values(voucher_status=bindparam("accepted"))
 )
-_SET_VERDICT = (
+_SET_VERDICT = _sql(
     update(ONBOARDINGS)
     .where(_THIS_ONBOARDING)
     .values(audit_verdict=bindparam("good"), audit_reason=bindparam("reason"))
 )
-_GET_INTENT = select(INTENTS).where(
-    _i.kind == bindparam("kind_"),
-    _i.idevid_issuer == bindparam("issuer"),
-    _i.serial_number == bindparam("serial"),
-    _i.request_digest == bindparam("digest"),
+_GET_INTENT = _sql(
+    select(INTENTS).where(
+        _i.kind == bindparam("kind_"),
+        _i.idevid_issuer == bindparam("issuer"),
+        _i.serial_number == bindparam("serial"),
+        _i.request_digest == bindparam("digest"),
+    )
 )
-_OPEN_INTENTS = select(INTENTS).where(_i.result.is_(None)).order_by(_i.id)
-_PUT_INTENT = insert(INTENTS)
-_GET_RESULT = select(_i.result).where(_i.id == bindparam("intent_id"))
-_SET_RESULT = (
+_OPEN_INTENTS = _sql(select(INTENTS).where(_i.result.is_(None)).order_by(_i.id))
+_PUT_INTENT = _sql(insert(INTENTS))
+_GET_RESULT = _sql(select(_i.result).where(_i.id == bindparam("intent_id")))
+_SET_RESULT = _sql(
     update(INTENTS)
     .where(_i.id == bindparam("intent_id"), _i.result.is_(None))
     .values(result=bindparam("octets_"))
 )
-_PUT_EVENT = insert(EVENTS)
-_PUT_ARTIFACT = insert(ARTIFACTS)
-_PUT_CERTIFICATE = insert(CERTIFICATES)
-_SUPERSEDE = (
+_PUT_EVENT = _sql(insert(EVENTS))
+_PUT_ARTIFACT = _sql(insert(ARTIFACTS))
+_PUT_CERTIFICATE = _sql(insert(CERTIFICATES))
+_SUPERSEDE = _sql(
     update(CERTIFICATES)
     .where(
         _c.idevid_issuer == bindparam("issuer"),
         _c.serial_number == bindparam("serial"),
-        _c.state == "active",
+        _c.state == _ACTIVE,
     )
-    .values(state="superseded")
+    .values(state=literal_column("'superseded'"))
 )
-_GET_CERTIFICATE = select(CERTIFICATES).where(_c.sha256 == bindparam("digest"))
-_GET_CERTIFICATE_FOR_CSR = select(CERTIFICATES).where(
-    _c.idevid_issuer == bindparam("issuer"),
-    _c.serial_number == bindparam("serial"),
-    _c.csr_digest == bindparam("digest"),
+_GET_CERTIFICATE = _sql(select(CERTIFICATES).where(_c.sha256 == bindparam("digest")))
+_GET_CERTIFICATE_FOR_CSR = _sql(
+    select(CERTIFICATES).where(
+        _c.idevid_issuer == bindparam("issuer"),
+        _c.serial_number == bindparam("serial"),
+        _c.csr_digest == bindparam("digest"),
+    )
 )
-_GET_ACTIVE = select(CERTIFICATES).where(
-    _c.idevid_issuer == bindparam("issuer"),
-    _c.serial_number == bindparam("serial"),
-    _c.state == "active",
+_GET_ACTIVE = _sql(
+    select(CERTIFICATES).where(
+        _c.idevid_issuer == bindparam("issuer"),
+        _c.serial_number == bindparam("serial"),
+        _c.state == _ACTIVE,
+    )
 )
-_DEVICES = (
+_DEVICES = _sql(
     select(_o.idevid_issuer, _o.serial_number)
     .where(_o.serial_number == bindparam("serial"))
     .order_by(_o.idevid_issuer)
@@ -136,11 +164,11 @@ class SQLiteJournal:
             intent = _find_intent(
                 db, IntentKind.REGISTRAR_VOUCHER_REQUEST, device, onboarding.request_digest
             )
-            standing = db.execute(_GET_ONBOARDING, _device(device)).one_or_none()
+            standing = db.exec_driver_sql(_GET_ONBOARDING, _device(device)).one_or_none()
             if standing is not None:
                 if intent and standing.request_digest == onboarding.request_digest:
                     return intent
-                db.execute(_DROP_ONBOARDING, _device(device))
+                db.exec_driver_sql(_DROP_ONBOARDING, _device(device))
             # an earlier request that comes back after another one finds its intent complete
             _put_onboarding(
                 db, replace(onboarding, registrar_request=intent.result if intent else None)
@@ -192,7 +220,7 @@ class SQLiteJournal:
         def work(db: Connection) -> None:
             if not _complete(db, intent, result):
                 return
-            db.execute(
+            db.exec_driver_sql(
                 _SET_REQUEST,
                 {**_device(intent.device), "digest": intent.request_digest, "octets": result},
             )
@@ -243,10 +271,12 @@ class SQLiteJournal:
 
         def work(db: Connection) -> bytes:
             if not _complete(db, intent, certificate.certificate):
-                stored: bytes = db.execute(_GET_RESULT, {"intent_id": intent.id}).scalar_one()
+                stored: bytes = db.exec_driver_sql(
+                    _GET_RESULT, {"intent_id": intent.id}
+                ).scalar_one()
                 return stored
-            db.execute(_SUPERSEDE, _device(certificate.device))
-            db.execute(
+            db.exec_driver_sql(_SUPERSEDE, _device(certificate.device))
+            db.exec_driver_sql(
                 _PUT_CERTIFICATE,
                 {
                     "sha256": hashlib.sha256(certificate.certificate).digest(),
@@ -300,19 +330,19 @@ class SQLiteJournal:
             query = query.where(
                 e.idevid_issuer == device.idevid_issuer, e.serial_number == device.serial_number
             )
-        rows = await self._all(query, {})
+        rows = await self._writer.read_aside(lambda db: list(db.execute(query)))
         return tuple(_event(row) for row in reversed(rows))
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""
         await self._writer.close()
 
-    def _one(self, query: Any, values: Mapping[str, object]) -> Row[Any] | None:
+    def _one(self, query: str, values: dict[str, object]) -> Row[Any] | None:
         """A look-up by key: cheaper in this thread than a hop to another."""
-        return self._writer.read(lambda db: db.execute(query, values).one_or_none())
+        return self._writer.read(lambda db: db.exec_driver_sql(query, values).one_or_none())
 
-    async def _all(self, query: Any, values: Mapping[str, object]) -> list[Row[Any]]:
-        return await self._writer.read_aside(lambda db: list(db.execute(query, values)))
+    async def _all(self, query: str, values: dict[str, object]) -> list[Row[Any]]:
+        return await self._writer.read_aside(lambda db: list(db.exec_driver_sql(query, values)))
 
 
 def _device(device: DeviceKey) -> dict[str, object]:
@@ -346,11 +376,11 @@ def _append(db: Connection, events: Iterable[Event]) -> None:
         for event in events
     ]
     if rows:
-        db.execute(_PUT_EVENT, rows)
+        db.exec_driver_sql(_PUT_EVENT, rows)
 
 
 def _keep(db: Connection, at: int, device: DeviceKey, kind: str, octets: bytes) -> None:
-    db.execute(
+    db.exec_driver_sql(
         _PUT_ARTIFACT,
         {
             "at": at,
@@ -366,7 +396,7 @@ def _put_onboarding(db: Connection, onboarding: Onboarding) -> None:
     if onboarding.updated_at is None:
         raise StateError("an onboarding without a time")
     try:
-        db.execute(
+        db.exec_driver_sql(
             _PUT_ONBOARDING,
             {
                 "idevid_issuer": onboarding.device.idevid_issuer,
@@ -392,17 +422,17 @@ def _put_onboarding(db: Connection, onboarding: Onboarding) -> None:
 
 
 def _change(
-    db: Connection, statement: Any, onboarding: Onboarding, values: Mapping[str, object]
+    db: Connection, statement: str, onboarding: Onboarding, values: Mapping[str, object]
 ) -> None:
     row = {**_device(onboarding.device), "digest": onboarding.request_digest, **values}
-    if db.execute(statement, row).rowcount != 1:
+    if db.exec_driver_sql(statement, row).rowcount != 1:
         raise WrongOrder("a later voucher-request of this device has replaced this onboarding")
 
 
 def _find_intent(
     db: Connection, kind: IntentKind, device: DeviceKey, digest: bytes
 ) -> Intent | None:
-    row = db.execute(
+    row = db.exec_driver_sql(
         _GET_INTENT, {**_device(device), "kind_": kind.value, "digest": digest}
     ).one_or_none()
     return None if row is None else _intent(row)
@@ -411,7 +441,7 @@ def _find_intent(
 def _put_intent(
     db: Connection, at: int, kind: IntentKind, device: DeviceKey, octets: bytes, digest: bytes
 ) -> Intent:
-    done = db.execute(
+    done = db.exec_driver_sql(
         _PUT_INTENT,
         {
             "at": at,
@@ -423,17 +453,19 @@ def _put_intent(
             "result": None,
         },
     )
-    key = done.inserted_primary_key
-    if key is None:
-        raise StateError("the journal gave no key for an intent")
     return Intent(
-        id=key[0], kind=kind, device=device, octets=octets, request_digest=digest, result=None
+        id=done.lastrowid,
+        kind=kind,
+        device=device,
+        octets=octets,
+        request_digest=digest,
+        result=None,
     )
 
 
 def _complete(db: Connection, intent: Intent, result: bytes) -> bool:
     """Whether this call completed *intent*; False when it was complete before."""
-    done = db.execute(_SET_RESULT, {"intent_id": intent.id, "octets_": result})
+    done = db.exec_driver_sql(_SET_RESULT, {"intent_id": intent.id, "octets_": result})
     return bool(done.rowcount)
 
 
@@ -450,11 +482,15 @@ def _onboarding(row: Row[Any]) -> Onboarding:
         registrar_request=row.registrar_request,
         voucher=row.voucher,
         voucher_media_type=row.voucher_media_type,
-        voucher_status=row.voucher_status,
-        audit_verdict=row.audit_verdict,
+        voucher_status=_boolean(row.voucher_status),
+        audit_verdict=_boolean(row.audit_verdict),
         audit_reason=row.audit_reason,
         updated_at=_datetime(row.updated_at),
     )
+
+
+def _boolean(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
 
 
 def _split(chain: bytes) -> tuple[bytes, ...]:
