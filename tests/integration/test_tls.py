@@ -814,3 +814,26 @@ def test_program_announces_itself_and_ends_at_a_signal(number: signal.Signals) -
 async def check_hello(address: str) -> None:
     async with ClientSession() as session, session.get(f"http://{address}/") as response:
         assert (await response.text()).startswith("uvloop")
+
+
+STUBBORN: Final = PROGRAM.replace(
+    "    return web.Response(text=type(asyncio.get_running_loop()).__module__)\n",
+    "    print('entered', flush=True)\n    await asyncio.sleep(60)\n",
+)
+
+
+def test_second_signal_does_not_wait() -> None:
+    """The first one waits for the request under way; a person who insists is obeyed at once."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STUBBORN, "127.0.0.1:0"], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        host, port = json.loads(child.stdout.readline())["listeners"]["only"].split(":")
+        with socket.create_connection((host, int(port))) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert child.stdout.readline() == "entered\n"
+            child.terminate()
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(0.5)
+            child.terminate()
+            assert child.wait(5) == -signal.SIGTERM
