@@ -12,6 +12,12 @@ from typing import Any
 import cbor2
 import cwt
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -158,7 +164,7 @@ def test_it_is_laid_out_as_the_page_says() -> None:
 
 
 def _pem(signer: pki.KeySigner) -> bytes:
-    return signer.public_key.public_bytes(pki.Encoding.PEM, pki.PublicFormat.SubjectPublicKeyInfo)
+    return signer.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 @pytest.mark.parametrize("kind", ["P-256", "P-384", "Ed25519"])
@@ -178,7 +184,7 @@ def test_another_writer_is_read(kind: str) -> None:
         "chunks": 1,
     }
     payload = cbor2.dumps([cbor2.dumps(header, canonical=True), [hashlib.sha256(chunk).digest()]])
-    pem = private_key.private_bytes(pki.Encoding.PEM, pki.PrivateFormat.PKCS8, pki.NoEncryption())
+    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     sender = cwt.COSE.new(alg_auto_inclusion=True)
     manifest = sender.encode_and_sign(
         payload, cwt.COSEKey.from_pem(pem), external_aad=LABEL.encode()
@@ -427,10 +433,16 @@ HEADERS: dict[str, tuple[type[OnboardingError], Callable[[dict[str, Any]], objec
     "one chunk more": (BatchRefused, lambda h: h.update(chunks=2)),
     "a tag": (Malformed, lambda h: h.update(created=cbor2.CBORTag(1, 0))),
 }
+
+
+def _without(member: str) -> Callable[[dict[str, Any]], object]:
+    return lambda header: header.pop(member)
+
+
 for member in ("version", "signer", "signer-key", "created", "product", "generation", "entries"):
     HEADERS[f"without {member}"] = (
         UnknownFormat if member == "version" else Malformed,
-        lambda h, member=member: h.pop(member),
+        _without(member),
     )
 
 
