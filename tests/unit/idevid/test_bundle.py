@@ -288,6 +288,16 @@ def test_chunks_are_closed_before_they_pass_16_mib() -> None:
     assert MOST_CHUNK_OCTETS - len(large) - 64 < len(chunks[0]) <= MOST_CHUNK_OCTETS
 
 
+def test_more_chunks_than_a_manifest_can_name_are_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signed_chunks, "MOST_RECORDS_A_CHUNK", 1)
+    monkeypatch.setattr(signed_chunks, "MOST_CHUNKS", 2)
+    assert _open(_write(list(_many(2)))).header.chunk_count == 2
+    with pytest.raises(TooLarge):
+        _write(list(_many(3)))
+
+
 def test_memory_does_not_grow_with_the_number_of_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -533,6 +543,13 @@ for member in ("version", "factory", "batch", "chain", "created", "records", "re
         UnknownFormat if member == "version" else Malformed,
         _without(member),
     )
+
+
+def test_a_header_that_is_no_map_is_refused() -> None:
+    payload = cbor2.dumps([cbor2.dumps(["version", 1]), [bytes(32)]])
+    manifest = cose.sign1(payload, FACTORY, external_aad=LABEL.encode())
+    with pytest.raises(Malformed, match="no map"):
+        _open(join([LABEL, manifest]))
 
 
 @pytest.mark.parametrize("why", HEADERS)
