@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -54,6 +55,8 @@ UNREADABLE: Final = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
+
+_CERTIFICATES_REMEMBERED: Final = 256  # ours; 8 MB at most, 200 kB as a rule
 
 _PEM_CERTIFICATE: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----"
@@ -181,10 +184,13 @@ def spki_sha256(certificate: x509.Certificate) -> bytes:
     return hashlib.sha256(spki_of(certificate)).digest()
 
 
+@lru_cache(maxsize=_CERTIFICATES_REMEMBERED)
 def parse_certificate(data: bytes) -> x509.Certificate:
     """Read one certificate; whatever is wrong with it as a value shows here and not later.
 
-    Nothing is judged: neither its signature, its validity nor its key.
+    Nothing is judged: neither its signature, its validity nor its key. The last ones are
+    remembered by their octets: in an onboarding the same few come again in TLS, in messages and
+    from records.
 
     Args:
         data: DER, nothing after it.

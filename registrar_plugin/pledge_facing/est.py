@@ -38,7 +38,7 @@ async def csr_attrs(request: web.Request) -> web.Response:
 @routes.post(SIMPLE_ENROLL)
 async def simple_enroll(request: web.Request) -> web.Response:
     """RFC 7030 §4.2.1: a certificate request of a device that has been admitted."""
-    connection = connection_of(request)
+    connection = connection_of(request, with_binding=True)
     if request.content_type != PKCS10:
         raise UnknownFormat(
             f"a certificate request of type {request.content_type!r} is not understood",

@@ -14,8 +14,11 @@ REGISTRAR: Final = web.AppKey("REGISTRAR", Registrar)
 TLS_FRONT: Final = web.AppKey("TLS_FRONT", TLSFront)
 
 
-def connection_of(request: web.Request) -> PledgeConnection:
+def connection_of(request: web.Request, *, with_binding: bool = False) -> PledgeConnection:
     """The connection that *request* came over, as the front tells it.
+
+    Args:
+        with_binding: have TLS export the channel binding, too; a certificate request may need it.
 
     Raises:
         WrongContext: it came over a listener whose TLS is not ours.
@@ -26,5 +29,5 @@ def connection_of(request: web.Request) -> PledgeConnection:
         peer_chain=front.peer_chain(request),
         registrar_certificate=front.registrar_certificate(request),
         address=request.remote or "",
-        channel_binding=front.channel_binding(request),
+        channel_binding=front.channel_binding(request) if with_binding else None,
     )
