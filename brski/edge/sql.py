@@ -12,11 +12,12 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -211,6 +212,35 @@ class Writer:
         with self._near_lock:
             return self._read_on(self._near, function)
 
+    def look_up(self, statement: str, values: Mapping[str, object]) -> Any | None:
+        """One row by key, straight from the driver, in the caller's thread: a fifth of what
+        :meth:`read` costs, which counts where every request does it several times.
+
+        Args:
+            statement: a SELECT in SQLite's words, with ``:name`` for each of *values*.
+
+        Returns:
+            The row as a named tuple, its values as SQLite has them (no booleans, no dates), or
+            None when there is none.
+
+        Raises:
+            Unavailable, StateError: as :meth:`run`.
+        """
+        with self._near_lock:
+            if self._near.closed:
+                raise Unavailable(f"database {self._path} is closed")
+            driver = self._near.connection.driver_connection
+            if driver is None:
+                raise Unavailable(f"database {self._path} is closed")
+            try:
+                cursor = driver.cursor()
+                cursor.row_factory = _named_row
+                cursor.execute(statement, values)
+                rows = cursor.fetchall()  # to the end, so that no snapshot stays open
+                return rows[0] if rows else None
+            except sqlite3.Error as err:
+                raise database_error(err, self._path) from err
+
     async def read_aside(self, function: Callable[[Connection], T]) -> T:
         """Read by *function* in a thread of its own: for lists and sums. As :meth:`read`."""
         loop = asyncio.get_running_loop()
@@ -308,6 +338,15 @@ class Writer:
         for loop, settled in by_loop.items():
             with suppress(RuntimeError):  # that loop has been closed: nobody waits
                 loop.call_soon_threadsafe(_settle, settled)
+
+
+@lru_cache(maxsize=256)
+def _row_type(names: tuple[str, ...]) -> Any:
+    return namedtuple("Row", names)
+
+
+def _named_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Any:
+    return _row_type(tuple(column[0] for column in cursor.description))._make(row)
 
 
 def _settle(jobs: list[_Job[Any]]) -> None:

@@ -337,9 +337,9 @@ class SQLiteJournal:
         """Finish what is queued and close the file."""
         await self._writer.close()
 
-    def _one(self, query: str, values: dict[str, object]) -> Row[Any] | None:
+    def _one(self, query: str, values: dict[str, object]) -> Any | None:
         """A look-up by key: cheaper in this thread than a hop to another."""
-        return self._writer.read(lambda db: db.exec_driver_sql(query, values).one_or_none())
+        return self._writer.look_up(query, values)
 
     async def _all(self, query: str, values: dict[str, object]) -> list[Row[Any]]:
         return await self._writer.read_aside(lambda db: list(db.exec_driver_sql(query, values)))
@@ -469,7 +469,7 @@ def _complete(db: Connection, intent: Intent, result: bytes) -> bool:
     return bool(done.rowcount)
 
 
-def _onboarding(row: Row[Any]) -> Onboarding:
+def _onboarding(row: Any) -> Onboarding:
     return Onboarding(
         device=DeviceKey(row.idevid_issuer, row.serial_number),
         idevid_spki_sha256=row.idevid_spki_sha256,
@@ -514,7 +514,7 @@ def _intent(row: Row[Any]) -> Intent:
     )
 
 
-def _certificate(row: Row[Any]) -> IssuedCertificate:
+def _certificate(row: Any) -> IssuedCertificate:
     return IssuedCertificate(
         device=DeviceKey(row.idevid_issuer, row.serial_number),
         certificate=row.certificate,

@@ -357,3 +357,23 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
     assert ended.returncode == -9
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT count(*) FROM items").fetchone() == (200,)
+
+
+async def test_a_look_up_sees_what_is_durable(tmp_path: Path) -> None:
+    """One row by key as a named tuple, None when there is none; errors are ours."""
+    writer = Writer(tmp_path / "look-up.db")
+    await writer.run(lambda db: db.exec_driver_sql("CREATE TABLE t (k TEXT PRIMARY KEY, v BLOB)"))
+    await writer.run(lambda db: db.exec_driver_sql("INSERT INTO t VALUES ('a', x'01')"))
+    found = writer.look_up("SELECT k, v FROM t WHERE k = :k", {"k": "a"})
+    assert found is not None
+    assert (found.k, found.v) == ("a", b"\x01")
+    assert writer.look_up("SELECT k, v FROM t WHERE k = :k", {"k": "b"}) is None
+    await writer.run(lambda db: db.exec_driver_sql("UPDATE t SET v = x'02'"))
+    again = writer.look_up("SELECT k, v FROM t WHERE k = :k", {"k": "a"})
+    assert again is not None
+    assert again.v == b"\x02"
+    with pytest.raises(StateError):
+        writer.look_up("SELECT nothing FROM t WHERE k = :k", {"k": "a"})
+    await writer.close()
+    with pytest.raises(Unavailable):
+        writer.look_up("SELECT k FROM t WHERE k = :k", {"k": "a"})
