@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,8 +83,26 @@ async def set_stage(
     Raises:
         LocalError: one of the programs did not do its part.
     """
+    with ExitStack() as stack:
+        sockets = {name: open_socket() for name in ("masa", "management", "service", "pledges")}
+        for listening in sockets.values():
+            stack.callback(listening.close)  # those that no program has taken over
+        return await _set(
+            folder, children, devices, sockets, refused, expected, local_source=local_source
+        )
+
+
+async def _set(
+    folder: Path,
+    children: Children,
+    devices: Sequence[Ordered],
+    sockets: Mapping[str, socket.socket],
+    refused: Sequence[str],
+    expected: Sequence[str],
+    *,
+    local_source: bool,
+) -> Stage:
     now = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the lab is an edge
-    sockets = {name: open_socket() for name in ("masa", "management", "service", "pledges")}
     ports = {name: port_of(listening) for name, listening in sockets.items()}
     masa_address = f"{pki.LOOPBACK}:{ports['masa']}"
     people = _make_people(folder, now)
