@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import Protocol, TypeAlias
 
-J = TypeVar("J")
-R = TypeVar("R")
+Task: TypeAlias = Callable[[bytes], bytes]
 
 
 class Executor(Protocol):
-    """Spreads jobs over workers that each live for one job."""
+    """Spreads jobs over workers that each live for one job.
 
-    def map(self, task: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
-        """Do *task* on each of *jobs*; results come in the jobs' order.
+    Octets go in and octets come back: sealed chunks and public values, so that nothing that a
+    worker answers can be more than data to the process that holds the issuing key.
+    """
+
+    def map(self, task: Task, jobs: Iterable[bytes]) -> Generator[bytes, None, None]:
+        """Do *task* on each of *jobs*; answers come in the jobs' order.
 
         Args:
-            task: a module-level function, found again by its name in the worker.
-            jobs: picklable, without secrets; taken as workers become free.
+            task: a function at the top of a module, found again by its name in the worker.
+            jobs: without secrets; the next one is taken when a worker is free for it.
+
+        Returns:
+            To be closed by a caller that may stop before the last answer: the workers end then.
 
         Raises:
-            OnboardingError: what a task raised, by type and reason alone.
-            Unavailable: a worker ended without a result.
+            OnboardingError: what a task raised, by type, reason and hint alone.
+            Unavailable: a worker ended without an answer, or by an error that nobody foresaw.
         """

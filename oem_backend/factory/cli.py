@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from brski.edge.atomic_file import read_file
-from brski.edge.cli import print_json
+from brski.edge.cli import print_json, printable
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import load_signer
 from brski.errors import Unavailable
@@ -23,16 +25,19 @@ from brski.seed.recipient_key import HybridPublicKey
 from oem_backend.executors.port import Executor
 from oem_backend.factory.found import found_factory
 from oem_backend.factory.intake import Keys, take_in
-from oem_backend.factory.ledger import Ledger, open_ledger
-from oem_backend.factory.line import Line, make_bundle
+from oem_backend.factory.ledger import Ledger, look_into_ledger, open_ledger
+from oem_backend.factory.line import Line, MakeReport, make_bundles
 from oem_backend.factory.settings import FactoryFile, FactorySettings, PeerSettings
 from oem_backend.public_keys import load_public_key
+
+log = logging.getLogger(__name__)
 
 SettingsFile = Annotated[
     Path, typer.Option("--settings", "-s", help="The settings file, TOML.", show_default=True)
 ]
 AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 _USUAL: Final = Path("factory.toml")
+_SECOND: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
@@ -47,7 +52,7 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
         help="""The room without a network: seed batches in, certificates out.
 
         [bold]init[/bold] once; then [bold]intake[/bold] each batch of the silicon vendor, and
-        [bold]make[/bold] a bundle of certificates from each build list of the assembly.""",
+        [bold]make[/bold] bundles of certificates from each build list of the assembly.""",
         no_args_is_help=True,
     )
 
@@ -59,6 +64,10 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
         masa_url: Annotated[str, typer.Option(help="For the IDevIDs: host or host:port.")],
         levels: Annotated[int, typer.Option(min=2, max=3, help="2: the root issues.")] = 3,
         algorithm: Annotated[str, typer.Option(help="P-256, P-384 or Ed25519.")] = "P-256",
+        created: Annotated[
+            datetime | None,
+            typer.Option(formats=[_SECOND], help="notBefore of the CAs, UTC; now if not given."),
+        ] = None,
         as_json: AsJSON = False,
     ) -> None:
         """Make the factory's keys, its PKI and its settings file."""
@@ -70,8 +79,9 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
             masa_url=masa_url,
             levels=levels,
             algorithm=algorithm,
-            created_at=now,
+            created_at=now if created is None else created.replace(tzinfo=UTC),
         )
+        log.info("factory founded", extra={"factory": name, "root_sha256": founded.root_sha256})
         _tell(
             {
                 "recipient_key_id": founded.recipient_key_id,
@@ -103,30 +113,33 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
                 accept_gap=accept_gap,
                 progress=progress,
             )
-        _tell(
-            {
-                "outcome": report.outcome.value,
-                "batch": report.digest.hex(),
-                "vendor": report.vendor_id,
-                "product": report.product,
-                "sequence": report.sequence,
-                "records": report.records,
-            },
-            as_json,
-        )
+        facts: dict[str, object] = {
+            "outcome": report.outcome.value,
+            "batch": report.digest,
+            "vendor": report.vendor_id,
+            "product": report.product,
+            "sequence": report.sequence,
+            "records": report.records,
+        }
+        log.info("seed batch", extra=facts)
+        _tell(facts, as_json)
 
     @app.command()
     def make(
         build_list: Annotated[Path, typer.Argument(help="As the assembly signed it.")],
-        out: Annotated[Path, typer.Option("--out", "-o", help="The bundle to be written.")],
+        out: Annotated[
+            Path,
+            typer.Option("--out", "-o", help="The bundle, or a folder for one of each batch."),
+        ],
         settings: SettingsFile = _USUAL,
         as_json: AsJSON = False,
     ) -> None:
         """Certify the devices of a build list. Cut off, it is taken up where it stopped."""
         loaded = load_settings(settings, FactoryFile).factory
         line = _line(loaded)
+        began = time.monotonic()
         with _at_work(loaded.store) as (ledger, progress):
-            report = make_bundle(
+            report = make_bundles(
                 line,
                 build_list,
                 out,
@@ -134,33 +147,72 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
                 executor=make_executor(loaded.workers),
                 progress=progress,
             )
-        _tell(
-            {
-                "bundle": str(report.bundle),
-                "digest": report.digest.hex(),
-                "records": report.records,
-                "generation": report.generation,
-                "repeated": report.repeated,
-            },
-            as_json,
-        )
+        _tell_made(report, time.monotonic() - began, as_json)
 
     @app.command()
     def status(settings: SettingsFile = _USUAL, as_json: AsJSON = False) -> None:
-        """How much is on record."""
+        """What is on record, also while a batch or a build list is at work."""
         loaded = load_settings(settings, FactoryFile).factory
-        with open_ledger(loaded.store / "ledger.db") as ledger:
-            _tell(dict(ledger.summary()), as_json)
+        path = loaded.store / "ledger.db"
+        if not path.is_file():
+            raise Unavailable(
+                f"there is no ledger at {path} yet", hint="the first intake or make begins it"
+            )
+        with look_into_ledger(path) as ledger:
+            _tell(ledger.summary(), as_json)
 
     return app
 
 
-def _tell(document: dict[str, object], as_json: bool) -> None:
+def _tell_made(report: MakeReport, seconds: float, as_json: bool) -> None:
+    for bundle in report.bundles:
+        log.info(
+            "bundle written",
+            extra={
+                "build_list": report.build_list_digest,
+                "bundle": bundle.digest,
+                "batch": bundle.batch_digest,
+                "records": bundle.records,
+                "repeated": report.repeated,
+            },
+        )
+    facts: dict[str, object] = {
+        "build_list": report.build_list_digest,
+        "generation": report.generation,
+        "records": sum(bundle.records for bundle in report.bundles),
+        "repeated": report.repeated,
+        "certified": report.certified,
+        "seconds": round(seconds, 3),
+        "certificates_per_s": round(report.certified / seconds),
+        "bundles": [
+            {
+                "bundle": str(bundle.path),
+                "digest": bundle.digest.hex(),
+                "batch": bundle.batch_digest.hex(),
+                "records": bundle.records,
+            }
+            for bundle in report.bundles
+        ],
+    }
+    _tell(facts, as_json)
+
+
+def _tell(facts: dict[str, object], as_json: bool) -> None:
     if as_json:
-        print_json(document)
+        print_json(facts)
         return
-    for name, value in document.items():
-        typer.echo(f"{name:18} {value}")
+    for name, value in facts.items():
+        if not isinstance(value, list):
+            typer.echo(f"{name:22} {_shown(value)}")
+            continue
+        for row in value:
+            typer.echo(f"{name}:")
+            for inner, each in row.items():
+                typer.echo(f"  {inner:20} {_shown(each)}")
+
+
+def _shown(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else printable(str(value))
 
 
 def _keys_of(peers: Sequence[PeerSettings]) -> dict[str, PublicKey]:
@@ -192,6 +244,7 @@ def _line(loaded: FactorySettings) -> Line:
 @contextmanager
 def _at_work(store: Path) -> Iterator[tuple[Ledger, Callable[[int, int], None]]]:
     """The ledger, for one operator at a time, and a bar on the terminal."""
+    store.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(store), open_ledger(store / "ledger.db") as ledger, _bar() as progress:
         yield ledger, progress
 
@@ -199,7 +252,6 @@ def _at_work(store: Path) -> Iterator[tuple[Ledger, Callable[[int, int], None]]]
 @contextmanager
 def _locked(store: Path) -> Iterator[None]:
     """One operator at a time; the lock goes with the process."""
-    store.mkdir(parents=True, exist_ok=True)
     with (store / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,10 +18,17 @@ from cryptography.x509.oid import NameOID
 
 from brski.edge.atomic_file import write_atomically
 from brski.edge.signers.file import write_chain, write_private_key
-from brski.errors import SettingsError
+from brski.errors import Malformed, SettingsError, StateError
+from brski.idevid import fields
+from brski.pki.extensions import masa_base_url
 from brski.pki.signatures import PrivateKey
 from brski.seed.recipient_key import HybridPrivateKey
 
+_FILES: Final = (
+    *("root.key", "root.pem", "issuing.key", "issuing-chain.pem", "bundle.key", "bundle.pub"),
+    *("recipient.key", "recipient.pub", "intake.key", "factory.toml"),
+)
+_TITLE_LIMIT: Final = 48  # a common name has 64 characters (RFC 5280 App. A), " Issuing CA" is ours
 _NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _ALGORITHMS: Final[dict[str, Callable[[], PrivateKey]]] = {
     "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -75,22 +82,24 @@ def found_factory(
     algorithm: str,
     created_at: datetime,
 ) -> Founded:
-    """Make everything that a factory needs; refuses a folder that has it already.
+    """Make everything that a factory needs; refuses a folder that has any of it already.
 
     Args:
-        name: of the factory, as the OEM database will know it.
-        title: of the OEM, in its CAs' names.
-        levels: 2: the root issues devices; 3: a CA below it does.
+        folder: made with mode 0700 when missing.
+        name: of the factory, as the OEM database will know it: 1 to 64 printable ASCII characters.
+        title: of the OEM, in its CAs' names: 1 to 48 characters.
+        masa_url: for the IDevIDs' MASA-URL extension: ``host`` or ``host:port``.
+        levels: 2: the root issues devices, its key is ``issuing.key``; 3: a CA below it does.
         algorithm: of the CAs: ``P-256``, ``P-384`` or ``Ed25519``.
-        created_at: notBefore of the CAs.
+        created_at: notBefore of the CAs; aware UTC, whole seconds.
 
     Raises:
-        StateError: a key file is there already.
-        SettingsError: an algorithm or number of levels that is not offered.
+        StateError: a file of a factory is there already; nothing has been made then.
+        SettingsError: one of the arguments is not as told.
     """
-    if algorithm not in _ALGORITHMS or levels not in (2, 3):
-        raise SettingsError("algorithm is P-256, P-384 or Ed25519, levels 2 or 3")
-    folder.mkdir(parents=True, exist_ok=True)
+    _check(name, title, masa_url, levels, algorithm)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_empty(folder)
     chain = _found_pki(folder, title, levels, _ALGORITHMS[algorithm], created_at)
     recipient = HybridPrivateKey.parse(secrets.token_bytes(96))
     write_atomically(folder / "recipient.key", recipient.encode(), mode=0o600, may_replace=False)
@@ -112,6 +121,24 @@ def found_factory(
         root_sha256=chain[-1].fingerprint(hashes.SHA256()).hex(),
         bundle_key_sha256=hashlib.sha256(spki).hexdigest(),
     )
+
+
+def _check(name: str, title: str, masa_url: str, levels: int, algorithm: str) -> None:
+    if algorithm not in _ALGORITHMS or levels not in (2, 3):
+        raise SettingsError("algorithm is P-256, P-384 or Ed25519, levels 2 or 3")
+    if not 1 <= len(title) <= _TITLE_LIMIT or not title.isprintable():
+        raise SettingsError(f"a title has 1 to {_TITLE_LIMIT} printable characters")
+    try:
+        fields.take_name(name, "name")
+        masa_base_url(masa_url)
+    except Malformed as err:
+        raise SettingsError(err.reason) from err
+
+
+def _check_empty(folder: Path) -> None:
+    for file in _FILES:
+        if (folder / file).exists():
+            raise StateError(f"{folder / file} exists: there is a factory in this folder already")
 
 
 def _found_pki(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import enum
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from brski.edge.atomic_file import open_atomically
-from brski.errors import BatchRefused, Unavailable
+from brski.edge.atomic_file import open_atomically, remove_leftovers
+from brski.errors import BatchRefused, StateError, Unavailable
 from brski.pki.signer import PublicKey
 from brski.seed.batch_file import SeedBatch, open_batch
 from oem_backend.executors.port import Executor
 from oem_backend.factory.ledger import Ledger
-from oem_backend.factory.work import ChunkJob, SeenChip, check_chunk
+from oem_backend.factory.work import SealedChunk, SeenChip, check_chunk, encode_check, parse_seen
 
 Progress = Callable[[int, int], None]  # chunks done, chunks in all
 
@@ -73,7 +75,7 @@ def take_in(
         path: the batch file.
         vendors: public key by vendor id.
         accept_gap: take it although batches before it are missing.
-        progress: called after each chunk.
+        progress: called with the chunks that are done, and those there are.
 
     Raises:
         BatchRefused, SignatureInvalid, Malformed, UnknownFormat, TooLarge: the whole batch.
@@ -83,72 +85,104 @@ def take_in(
     """
     with path.open("rb") as stream:
         batch = open_batch(stream, vendors, keys.recipient_key_id)
-        header = batch.header
         if ledger.batch(batch.digest) is not None:
             return _report(batch, Intake.ALREADY)
-        _check_sequence(batch, ledger, accept_gap=accept_gap)
-        seen = _seen_chips(batch, keys, executor, progress)
+        _check_place(batch, ledger, accept_gap=accept_gap)
         kept = batch_path(store, batch.digest)
-        _keep(path, kept)
-        try:
-            ledger.take_in(batch.digest, header, seen)
-        except BatchRefused:
-            kept.unlink()
-            raise
+        _keep(stream, kept)
+    try:
+        _check_and_enter(kept, batch.digest, vendors, keys, ledger, executor, progress)
+    except BaseException:
+        if ledger.batch(batch.digest) is None:
+            kept.unlink(missing_ok=True)
+        raise
     return _report(batch, Intake.TAKEN)
 
 
-def _check_sequence(batch: SeedBatch, ledger: Ledger, *, accept_gap: bool) -> None:
+def _check_place(batch: SeedBatch, ledger: Ledger, *, accept_gap: bool) -> None:
+    """A vendor's batches of a product form one chain, and each place in it is taken once.
+
+    A batch names the one before it by digest. So the vendor has signed two batches for one place
+    not only where both are here, but also where a neighbour names another than the one that is.
+    """
     header = batch.header
+    place = f"{header.vendor_id}/{header.product}"
     standing = ledger.batch_at(header.vendor_id, header.product, header.sequence)
     if standing is not None:
-        raise BatchRefused(
-            f"sequence {header.sequence} of {header.vendor_id}/{header.product} was taken in as "
-            f"batch {standing.digest.hex()[:16]}…; this one has another digest",
-            hint="the vendor has signed two batches for one place: ask which is true",
+        raise _equivocation(f"{place}/{header.sequence} was taken in as {standing.digest.hex()}")
+    after = ledger.batch_at(header.vendor_id, header.product, header.sequence + 1)
+    if after is not None and after.predecessor != batch.digest:
+        raise _equivocation(
+            f"{place}/{after.sequence}, which was taken in, names another predecessor"
         )
     if header.sequence == 1:
         return
     before = ledger.batch_at(header.vendor_id, header.product, header.sequence - 1)
-    if before is None:
-        if not accept_gap:
-            raise Unavailable(
-                f"sequence {header.sequence} has come, {header.sequence - 1} has not",
-                hint="take in the missing batch first, or say --accept-gap",
-            )
-    elif before.digest != header.predecessor:
-        raise BatchRefused(
-            f"its predecessor is not the batch that was taken in as {header.sequence - 1}"
+    if before is not None and before.digest != header.predecessor:
+        raise _equivocation(
+            f"it names another predecessor than the batch that was taken in as "
+            f"{place}/{before.sequence}"
         )
+    if before is None and not accept_gap:
+        raise Unavailable(
+            f"{place}/{header.sequence} has come, {header.sequence - 1} has not",
+            hint="take in the missing batch first, or say --accept-gap",
+        )
+
+
+def _equivocation(why: str) -> BatchRefused:
+    return BatchRefused(
+        f"{why}: the vendor has signed two batches for one place", hint="ask which is true"
+    )
+
+
+def _keep(stream: BinaryIO, kept: Path) -> None:
+    """Copy the sealed file into the store; a copy without a ledger entry is written again."""
+    kept.parent.mkdir(exist_ok=True, mode=0o700)
+    remove_leftovers(kept.parent)
+    stream.seek(0)
+    with open_atomically(kept, mode=0o600) as copy:
+        shutil.copyfileobj(stream, copy)
+
+
+def _check_and_enter(
+    kept: Path,
+    digest: bytes,
+    vendors: Mapping[str, PublicKey],
+    keys: Keys,
+    ledger: Ledger,
+    executor: Executor,
+    progress: Progress,
+) -> None:
+    """What is entered is what is in the store: verified once more, then opened by workers."""
+    with kept.open("rb") as stream:
+        batch = open_batch(stream, vendors, keys.recipient_key_id)
+        if batch.digest != digest:
+            raise StateError(f"{kept} has changed while it was copied")
+        with closing(_seen_chips(batch, keys, executor, progress)) as seen:
+            ledger.take_in(digest, batch.header, seen)
 
 
 def _seen_chips(
     batch: SeedBatch, keys: Keys, executor: Executor, progress: Progress
-) -> list[Sequence[SeenChip]]:
-    total = batch.header.chunk_count
-    seen: list[Sequence[SeenChip]] = []
-    for chips in executor.map(check_chunk, _jobs(batch, keys)):
-        seen.append(chips)
-        progress(len(seen), total)
-    return seen
+) -> Generator[Sequence[SeenChip], None, None]:
+    header = batch.header
+    progress(0, header.chunk_count)
+    with closing(executor.map(check_chunk, _jobs(batch, keys))) as answers:
+        for index, answer in zip(range(header.chunk_count), answers, strict=True):
+            yield parse_seen(answer, header.records_in(index))
+            progress(index + 1, header.chunk_count)
 
 
-def _jobs(batch: SeedBatch, keys: Keys) -> Iterator[ChunkJob]:
+def _jobs(batch: SeedBatch, keys: Keys) -> Iterator[bytes]:
     for index, sealed in batch.sealed_chunks():
-        yield ChunkJob(
+        chunk = SealedChunk(
             header=batch.header_octets,
             index=index,
             sealed=sealed,
             recipient_key=keys.recipient_key,
-            intake_key=keys.intake_key,
         )
-
-
-def _keep(path: Path, kept: Path) -> None:
-    """Copy the sealed file into the store; a copy without a ledger entry is written again."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("rb") as source, open_atomically(kept, mode=0o600) as copy:
-        shutil.copyfileobj(source, copy)
+        yield encode_check(chunk, keys.intake_key)
 
 
 def _report(batch: SeedBatch, outcome: Intake) -> IntakeReport:

@@ -1,4 +1,4 @@
-"""The line: derive, certify, destroy. A build list and sealed chunks in, a bundle out.
+"""The line: derive, certify, destroy. A build list and sealed chunks in, bundles out.
 
 Workers derive and prove; this process certifies and never sees a seed or a device's private key.
 Each chunk's certificates are on record before the next is begun, so that a run that was cut off is
@@ -8,33 +8,38 @@ taken up where it stopped, and ends with the same octets (docs/factory.md).
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
-from brski.edge.atomic_file import open_atomically
-from brski.errors import BatchRefused, StateError
-from brski.idevid.build_list import BuildEntry, BuildList, open_build_list
-from brski.idevid.bundle import (
-    BundleOrigin,
-    BundleWriter,
-    CertifiedDevice,
-    Revocation,
-    open_bundle,
-)
+from cryptography import x509
+
+from brski.edge.atomic_file import remove_leftovers
+from brski.errors import SettingsError, StateError
+from brski.idevid.build_list import BuildList, open_build_list
+from brski.idevid.bundle import BundleOrigin, BundleWriter, Revocation
 from brski.idevid.profile import IDevIDProfile
-from brski.pki import signatures
+from brski.idevid.signed_chunks import key_digest
+from brski.pki import cbor, signatures
 from brski.pki.extensions import subject_key_identifier
 from brski.pki.keys import certificate_der, load_spki
 from brski.pki.signer import PublicKey, Signer
-from brski.seed.batch_file import SeedBatch, open_batch
+from brski.seed.batch_file import open_batch
 from oem_backend.executors.port import Executor
+from oem_backend.factory.build_lists import begin_list
+from oem_backend.factory.bundles import bundle_name, hand_out, keep_bundle, places_of
 from oem_backend.factory.intake import Keys, Progress, batch_path, no_progress
-from oem_backend.factory.ledger import Certified, Ledger
-from oem_backend.factory.work import ChunkJob, DerivedKey, derive_chunk, proof_octets
+from oem_backend.factory.ledger import Ledger, TakenBatch, WantedKey
+from oem_backend.factory.work import (
+    SealedChunk,
+    derive_chunk,
+    encode_derivation,
+    parse_derived,
+    proof_octets,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +63,27 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenBundle:
+    """One bundle that was handed out."""
+
+    path: Path
+    digest: bytes
+    batch_digest: bytes
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeReport:
     """What the operator is told."""
 
-    bundle: Path
-    digest: bytes
-    records: int
+    build_list_digest: bytes
     generation: int
-    repeated: bool  # the list was finished before; the same octets were written again
+    bundles: tuple[WrittenBundle, ...]  # one for each seed batch that the list has chips of
+    certified: int  # in this run; what an earlier run had made is not counted
+    repeated: bool  # the list was finished before; the same octets were handed out again
 
 
-def make_bundle(
+def make_bundles(
     line: Line,
     build_list: Path,
     out: Path,
@@ -77,114 +92,109 @@ def make_bundle(
     executor: Executor,
     progress: Progress = no_progress,
 ) -> MakeReport:
-    """Certify the devices of *build_list* and write their bundle to *out*.
+    """Certify the devices of *build_list* and write their bundles to *out*.
+
+    Args:
+        out: the bundle, where all chips are of one seed batch; or an existing folder, for any
+            number of bundles.
+        progress: called with the chunks that are done, and those there are.
 
     Raises:
-        BatchRefused: the list, whole: a chip or serial number twice or in use, a chip of no batch,
-            chips of several batches, a generation that is not new.
-        SignatureInvalid, Malformed, UnknownFormat, TooLarge: the list or the batch.
+        BatchRefused: the list, whole; see :func:`oem_backend.factory.build_lists.begin_list`.
+        SignatureInvalid, Malformed, UnknownFormat, TooLarge: the list or a batch.
+        SettingsError: settings that no certificate can be made with, or that have changed since the
+            list was begun.
+        FileUnusable: there are several bundles, and *out* is no folder.
         Unavailable: a worker failed or the disk is full; nothing is lost, try again.
-        StateError: the store has lost a batch.
+        StateError: the store has lost a batch or a bundle.
     """
     with build_list.open("rb") as file:
         wanted = open_build_list(file, line.assemblers)
-        product = wanted.header.product
-        standing = ledger.build_list_at(product, wanted.header.generation)
-        repeated = standing == wanted.digest
-        if not repeated:
-            _check_generation(wanted, standing, ledger)
-        batch_digest, chips = _placed(wanted, ledger)
-        path = batch_path(line.store, batch_digest)
-        if not path.is_file():
-            raise StateError(f"the store has lost batch {batch_digest.hex()}")
-        with path.open("rb") as stream:
-            batch = open_batch(stream, line.vendors, line.keys.recipient_key_id)
-            if batch.header.product != product:
-                raise BatchRefused(
-                    f"the list is for {product!r}, its chips for {batch.header.product!r}"
-                )
-            if not repeated:
-                _check_conflicts(wanted, line, ledger)
-                _certify_chunks(line, wanted, batch, chips, ledger, executor, progress)
-                ledger.certify(
-                    wanted.digest,
-                    product,
-                    wanted.header.generation,
-                    _entries(wanted, line, ledger),
-                )
-        origin = BundleOrigin(
-            factory_id=line.name,
-            batch_digest=batch_digest,
-            build_list_digest=wanted.digest,
-            generation=wanted.header.generation,
-            created_at=wanted.header.created_at,
-            product=product,
-            derivation_profile=batch.header.derivation_profile,
-            issuing_chain=tuple(map(certificate_der, line.issuing.chain)),
+        known = ledger.build_list(wanted.digest)
+        if known is not None and known.finished:
+            return _hand_out(line, wanted, known.number, out, ledger, certified=0, repeated=True)
+        profile = _profile(line, wanted)
+        _origin(line, wanted)
+        number = begin_list(
+            wanted, terms=_terms(line), idevid_issuer=_issuer_of(line), ledger=ledger
         )
-        digest = _write_bundle(line, wanted, origin, ledger, out)
-    return MakeReport(
-        bundle=out,
-        digest=digest,
-        records=wanted.header.entry_count,
-        generation=wanted.header.generation,
-        repeated=repeated,
-    )
+    batches = ledger.batches_of(number)
+    places_of(out, wanted.digest, [batch.digest for batch in batches])
+    certified = _certify_chunks(line, profile, number, batches, ledger, executor, progress)
+    revocations = _revocations(number, line, ledger)
+    folder = line.store / "bundles"
+    folder.mkdir(exist_ok=True)
+    remove_leftovers(folder)
+    kept = [
+        (
+            batch.number,
+            keep_bundle(
+                folder,
+                _origin(line, wanted, batch),
+                ledger.made(number, batch.number),
+                revocations,
+                line.bundling,
+            ),
+        )
+        for batch in batches
+    ]
+    ledger.finish_list(number, _issuer_of(line), kept)
+    return _hand_out(line, wanted, number, out, ledger, certified=certified, repeated=False)
 
 
-# -- what is asked for
+# -- what all of a list has in common
 
 
-def _check_generation(wanted: BuildList, standing: bytes | None, ledger: Ledger) -> None:
-    header = wanted.header
-    if standing is not None:
-        raise BatchRefused(f"generation {header.generation} of {header.product} is another list's")
-    last = ledger.last_generation(header.product)
-    if header.generation <= last:
-        raise BatchRefused(f"generation {header.generation} is not above {last}, the last one")
-
-
-def _placed(wanted: BuildList, ledger: Ledger) -> tuple[bytes, dict[int, dict[bytes, str]]]:
-    """The one batch that the list is of, and for each chunk its chips with their serial numbers."""
-    batches = set()
-    chips: defaultdict[int, dict[bytes, str]] = defaultdict(dict)
-    for entry in wanted.entries():
-        place = ledger.place_of(entry.chip_id)
-        if place is None:
-            raise BatchRefused(
-                f"chip {entry.chip_id.hex()} ({entry.serial_number}) is of no batch taken in"
-            )
-        batches.add(place[0])
-        chips[place[1]][entry.chip_id] = entry.serial_number
-    if len(batches) != 1:
-        raise BatchRefused(f"the list is of {len(batches)} batches; make a list for each")
-    return batches.pop(), dict(chips)
-
-
-def _check_conflicts(wanted: BuildList, line: Line, ledger: Ledger) -> None:
-    """Without ``replace`` neither chip nor serial number may be in use (docs/oem-formats.md)."""
-    issuer = _issuer_of(line)
-    for entry in wanted.entries():
-        if entry.replace:
-            continue
-        by_chip = ledger.active_by_chip(entry.chip_id)
-        if by_chip is not None:
-            raise BatchRefused(
-                f"chip {entry.chip_id.hex()} is certified as {by_chip.serial_number} already",
-                hint="a re-issue is an entry with replace",
-            )
-        if ledger.active_by_serial_number(issuer, entry.serial_number) is not None:
-            raise BatchRefused(
-                f"serial number {entry.serial_number} is in use under this issuer",
-                hint="a re-issue is an entry with replace",
-            )
+def _terms(line: Line) -> bytes:
+    """SHA-256 of what of the settings is in certificates and bundles."""
+    return hashlib.sha256(
+        cbor.encode(
+            [
+                *(line.name, key_digest(line.bundling.public_key)),
+                [certificate_der(certificate) for certificate in line.issuing.chain],
+                *(line.masa_url, line.hardware_module_type),
+            ]
+        )
+    ).digest()
 
 
 def _issuer_of(line: Line) -> bytes:
-    identifier = subject_key_identifier(line.issuing.chain[0])
+    identifier = subject_key_identifier(_issuing_certificate(line))
     if identifier is None:
-        raise StateError("the issuing certificate has no subjectKeyIdentifier")
+        raise SettingsError("the issuing certificate has no SubjectKeyIdentifier")
     return identifier
+
+
+def _issuing_certificate(line: Line) -> x509.Certificate:
+    if not line.issuing.chain:
+        raise SettingsError("the issuing chain has no certificate")
+    return line.issuing.chain[0]
+
+
+def _profile(line: Line, wanted: BuildList) -> IDevIDProfile:
+    return IDevIDProfile(
+        issuer=_issuing_certificate(line),
+        masa_url=line.masa_url,
+        not_before=wanted.header.created_at,
+        hardware_module_type=line.hardware_module_type,
+    )
+
+
+def _origin(line: Line, wanted: BuildList, batch: TakenBatch | None = None) -> BundleOrigin:
+    """What a bundle says of itself; without *batch*, to see beforehand that there can be one."""
+    header = wanted.header
+    origin = BundleOrigin(
+        factory_id=line.name,
+        batch_digest=bytes(32) if batch is None else batch.digest,
+        build_list_digest=wanted.digest,
+        generation=header.generation,
+        created_at=header.created_at,
+        product=header.product,
+        derivation_profile="none" if batch is None else batch.profile,
+        issuing_chain=tuple(map(certificate_der, line.issuing.chain)),
+    )
+    BundleWriter(BytesIO(), origin)
+    return origin
 
 
 # -- derive, certify, destroy
@@ -192,123 +202,121 @@ def _issuer_of(line: Line) -> bytes:
 
 def _certify_chunks(
     line: Line,
-    wanted: BuildList,
-    batch: SeedBatch,
-    chips: Mapping[int, Mapping[bytes, str]],
+    profile: IDevIDProfile,
+    number: int,
+    batches: Sequence[TakenBatch],
     ledger: Ledger,
     executor: Executor,
     progress: Progress,
-) -> None:
-    profile = IDevIDProfile(
-        issuer=line.issuing.chain[0],
-        masa_url=line.masa_url,
-        not_before=wanted.header.created_at,
-        hardware_module_type=line.hardware_module_type,
-    )
-    done = ledger.done_chunks(wanted.digest)
-    left = [index for index in sorted(chips) if index not in done]
-    finished = len(chips) - len(left)
-    progress(finished, len(chips))
-    derived = executor.map(derive_chunk, _jobs(line, batch, left, chips))
-    for index, keys in zip(left, derived, strict=True):
-        certificates = _certify(line, profile, batch.digest, keys, chips[index])
-        ledger.keep_chunk(wanted.digest, index, certificates)
-        finished += 1
-        progress(finished, len(chips))
+) -> int:
+    chunks = ledger.chunks_of(number)
+    left = [(batch, index) for batch, index, done in chunks if not done]
+    done = len(chunks) - len(left)
+    progress(done, len(chunks))
+    certified = 0
+    digests = {batch.number: batch.digest for batch in batches}
+    jobs = _jobs(line, number, batches, left, ledger)
+    with closing(executor.map(derive_chunk, jobs)) as answers:
+        for (batch, index), answer in zip(left, answers, strict=True):
+            keys = ledger.wanted_keys(number, batch, index)
+            ledger.keep_chunk(_certify(line, profile, digests[batch], keys, answer))
+            done, certified = done + 1, certified + len(keys)
+            progress(done, len(chunks))
+    return certified
 
 
 def _jobs(
-    line: Line, batch: SeedBatch, indices: Sequence[int], chips: Mapping[int, Mapping[bytes, str]]
-) -> Iterator[ChunkJob]:
-    for index in indices:
-        yield ChunkJob(
-            header=batch.header_octets,
-            index=index,
-            sealed=batch.sealed_chunk(index),
-            recipient_key=line.keys.recipient_key,
-            batch_digest=batch.digest,
-            chip_ids=frozenset(chips[index]),
-        )
+    line: Line,
+    number: int,
+    batches: Sequence[TakenBatch],
+    left: Sequence[tuple[int, int]],
+    ledger: Ledger,
+) -> Iterator[bytes]:
+    for batch in batches:
+        indices = [index for of, index in left if of == batch.number]
+        if not indices:
+            continue
+        path = batch_path(line.store, batch.digest)
+        if not path.is_file():
+            raise StateError(f"the store has lost batch {batch.digest.hex()}")
+        with path.open("rb") as stream:
+            opened = open_batch(stream, line.vendors, line.keys.recipient_key_id)
+            if opened.digest != batch.digest:
+                raise StateError(f"{path} holds another batch, {opened.digest.hex()}")
+            for index in indices:
+                chunk = SealedChunk(
+                    header=opened.header_octets,
+                    index=index,
+                    sealed=opened.sealed_chunk(index),
+                    recipient_key=line.keys.recipient_key,
+                )
+                wanted = ledger.wanted_keys(number, batch.number, index)
+                yield encode_derivation(chunk, batch.digest, [key.chip_id for key in wanted])
 
 
 def _certify(
     line: Line,
     profile: IDevIDProfile,
     batch_digest: bytes,
-    keys: Sequence[DerivedKey],
-    serial_numbers: Mapping[bytes, str],
-) -> list[tuple[str, bytes]]:
-    if {key.chip_id for key in keys} != set(serial_numbers):
-        raise StateError("a worker came back without some of its chips")
-    certificates = []
-    for key in keys:
+    wanted: Sequence[WantedKey],
+    answer: bytes,
+) -> list[tuple[int, bytes, bytes]]:
+    """Place, certificate and its digest, for each of *wanted* whose proof verifies: all, or none.
+
+    Raises:
+        StateError: the worker came back without some of its chips, or with others.
+        SignatureInvalid, KeyNotAllowed: a public key whose private half was not there.
+    """
+    derived = {key.chip_id: key for key in parse_derived(answer)}
+    if derived.keys() != {key.chip_id for key in wanted}:
+        raise StateError("a worker came back with other chips than it was asked for")
+    certified = []
+    for each in wanted:
+        key = derived[each.chip_id]
         octets = proof_octets(batch_digest, key.chip_id, key.spki)
         signatures.verify(load_spki(key.spki), key.proof, octets, what="a worker's proof")
-        serial = serial_numbers[key.chip_id]
-        certificates.append((serial, profile.certify(key.spki, serial, line.issuing)))
-    return certificates
-
-
-def _entries(wanted: BuildList, line: Line, ledger: Ledger) -> list[tuple[Certified, bool]]:
-    issuer = _issuer_of(line)
-    digests = {
-        serial: hashlib.sha256(der).digest() for serial, _, der in ledger.results(wanted.digest)
-    }
-    return [
-        (
-            Certified(
-                idevid_issuer=issuer,
-                serial_number=entry.serial_number,
-                chip_id=entry.chip_id,
-                certificate_sha256=digests[entry.serial_number],
-            ),
-            entry.replace,
-        )
-        for entry in wanted.entries()
-    ]
+        certificate = profile.certify(key.spki, each.serial_number, line.issuing)
+        certified.append((each.place, certificate, hashlib.sha256(certificate).digest()))
+    return certified
 
 
 # -- what goes out
 
 
-def _write_bundle(
-    line: Line, wanted: BuildList, origin: BundleOrigin, ledger: Ledger, out: Path
-) -> bytes:
-    replaced: defaultdict[str, list[Revocation]] = defaultdict(list)
-    for serial, old in ledger.replaced_by(wanted.digest):
-        replaced[serial].append(
-            Revocation(
-                idevid_issuer=old.idevid_issuer,
-                serial_number=old.serial_number,
-                certificate_sha256=old.certificate_sha256,
+def _revocations(number: int, line: Line, ledger: Ledger) -> Mapping[int, Sequence[Revocation]]:
+    by_place: defaultdict[int, list[Revocation]] = defaultdict(list)
+    for place, revocation in ledger.revocations(number, _issuer_of(line)):
+        by_place[place].append(revocation)
+    return by_place
+
+
+def _hand_out(
+    line: Line,
+    wanted: BuildList,
+    number: int,
+    out: Path,
+    ledger: Ledger,
+    *,
+    certified: int,
+    repeated: bool,
+) -> MakeReport:
+    kept = ledger.bundles_of(number)
+    paths = places_of(out, wanted.digest, [each.batch_digest for each in kept])
+    for path, each in zip(paths, kept, strict=True):
+        name = bundle_name(wanted.digest, each.batch_digest)
+        hand_out(line.store / "bundles" / name, each.file_sha256, path)
+    return MakeReport(
+        build_list_digest=wanted.digest,
+        generation=wanted.header.generation,
+        bundles=tuple(
+            WrittenBundle(
+                path=path,
+                digest=each.digest,
+                batch_digest=each.batch_digest,
+                records=each.records,
             )
-        )
-    with tempfile.TemporaryFile() as spool, open_atomically(out, mode=0o644) as file:
-        writer = BundleWriter(spool, origin)
-        results = ledger.results(wanted.digest)
-        for entry, (serial, chunk, der) in zip(wanted.entries(), results, strict=True):
-            writer.add(_device(entry, serial, chunk, der, tuple(sorted(replaced[serial]))))
-        digest = writer.finish(file, line.bundling)
-    with out.open("rb") as written:
-        _read_back(written, line)
-    return digest
-
-
-def _device(
-    entry: BuildEntry, serial: str, chunk: int, der: bytes, replaces: tuple[Revocation, ...]
-) -> CertifiedDevice:
-    if entry.serial_number != serial:
-        raise StateError(f"the ledger has {serial} where the list has {entry.serial_number}")
-    return CertifiedDevice(
-        serial_number=serial,
-        presentation=entry.presentation,
-        certificate=der,
-        chunk=chunk,
-        replaces=replaces,
+            for path, each in zip(paths, kept, strict=True)
+        ),
+        certified=certified,
+        repeated=repeated,
     )
-
-
-def _read_back(written: BinaryIO, line: Line) -> None:
-    """A factory reads its own bundle once, as the database will, before it says that it is done."""
-    for _ in open_bundle(written, {line.name: line.bundling.public_key}).records():
-        pass

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from brski.edge.settings import ExistingFile, Settings
 
-Name = Annotated[str, Field(min_length=1, max_length=64)]
+Name = Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,62}[!-~])?$")]  # as in the signed files
 
 
 class PeerSettings(Settings):

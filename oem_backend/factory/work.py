@@ -1,38 +1,44 @@
 """What happens inside a worker: a chunk is opened, used, and gone with the process.
 
-Everything that comes in and goes out of these functions is public: sealed octets and paths in,
-digests, public keys and signatures out. Seeds and private keys live and end in here.
+:func:`check_chunk` and :func:`derive_chunk` are the two tasks. Everything that goes into them and
+comes out is public: sealed octets and paths in, digests, public keys and signatures out, as CBOR.
+Seeds and private keys live and end in here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from brski.edge.atomic_file import read_file
 from brski.edge.signers.file import check_private_mode
-from brski.pki import signatures
+from brski.errors import StateError
+from brski.idevid import fields
+from brski.pki import cbor, signatures
 from brski.pki.keys import encode_spki
-from brski.seed.batch import open_chunk, parse_header
+from brski.seed.batch import MOST_CHUNKS, MOST_RECORDS_A_CHUNK, open_chunk, parse_header
 from brski.seed.profiles import profile
 from brski.seed.recipient_key import HybridPrivateKey
-from brski.seed.record import seed_fingerprint
+from brski.seed.record import MOST_CHIP_ID_OCTETS, SeedRecord, seed_fingerprint
 
 PROOF_LABEL: Final = b"brski factory proof v1"
 
+_MOST_OCTETS: Final = 1 << 24  # of a job or an answer; the largest chunk has 6 MB
+_FINGERPRINT_OCTETS: Final = 32
+_MOST_SPKI_OCTETS: Final = 1024
+_MOST_PROOF_OCTETS: Final = 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkJob:
-    """One sealed chunk, and where the worker finds the keys that it needs. Holds no secret."""
+class SealedChunk:
+    """One chunk of a verified batch, and where a worker finds the key that opens it."""
 
-    header: bytes
+    header: bytes  # the batch's, as received
     index: int
     sealed: bytes
     recipient_key: Path
-    intake_key: Path | None = None
-    batch_digest: bytes = b""
-    chip_ids: frozenset[bytes] = frozenset()  # whom to derive for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,44 +63,153 @@ def proof_octets(batch_digest: bytes, chip_id: bytes, spki: bytes) -> bytes:
     return b"".join((PROOF_LABEL, batch_digest, len(chip_id).to_bytes(2, "big"), chip_id, spki))
 
 
-def check_chunk(job: ChunkJob) -> tuple[SeenChip, ...]:
-    """Open a chunk, check every record, and return what intake may keep.
+# -- intake
+
+
+def encode_check(chunk: SealedChunk, intake_key: Path) -> bytes:
+    """A job for :func:`check_chunk`."""
+    return cbor.encode([*_encode_chunk(chunk), str(intake_key)])
+
+
+def check_chunk(job: bytes) -> bytes:
+    """Open a chunk, check every record, and answer what intake may keep.
+
+    Args:
+        job: from :func:`encode_check`.
+
+    Returns:
+        For :func:`parse_seen`.
 
     Raises:
         BatchRefused, Malformed, UnknownFormat: as :func:`brski.seed.batch.open_chunk`.
         KeyUnusable, FileUnusable: a key file.
     """
-    if job.intake_key is None:
-        return ()
-    check_private_mode(job.intake_key)
-    intake_key = read_file(job.intake_key)
-    records = open_chunk(job.header, job.index, job.sealed, _recipient(job.recipient_key))
-    return tuple(
-        SeenChip(chip_id=record.chip_id, fingerprint=seed_fingerprint(intake_key, record.seed))
-        for record in records
+    *chunk, intake_path = _take(job, 5)
+    intake_key = _read_key(Path(fields.take_text(intake_path, "path")))
+    return cbor.encode(
+        [
+            [record.chip_id, seed_fingerprint(intake_key, record.seed)]
+            for record in _open(_parse_chunk(chunk))
+        ]
     )
 
 
-def derive_chunk(job: ChunkJob) -> tuple[DerivedKey, ...]:
-    """Open a chunk and derive the keys of ``job.chip_ids``, as the devices will.
+def parse_seen(answer: bytes, count: int) -> tuple[SeenChip, ...]:
+    """What :func:`check_chunk` answered.
+
+    Args:
+        count: how many records the batch's header gives the chunk.
+
+    Raises:
+        Malformed: it is something else.
+        StateError: it is of another number of records.
+    """
+    seen = tuple(map(_parse_seen_chip, _take_records(answer)))
+    if len(seen) != count:
+        raise StateError(f"a worker came back with {len(seen)} chips of {count}")
+    return seen
+
+
+def _parse_seen_chip(item: cbor.Item) -> SeenChip:
+    chip_id, fingerprint = fields.take_array(item, "chip", least=2, most=2)
+    size = _FINGERPRINT_OCTETS
+    return SeenChip(
+        chip_id=_take_chip_id(chip_id),
+        fingerprint=fields.take_octets(fingerprint, "fingerprint", least=size, most=size),
+    )
+
+
+# -- derivation
+
+
+def encode_derivation(chunk: SealedChunk, batch_digest: bytes, chip_ids: Sequence[bytes]) -> bytes:
+    """A job for :func:`derive_chunk`: whom to derive for, and what the proofs are bound to."""
+    return cbor.encode([*_encode_chunk(chunk), batch_digest, chip_ids])
+
+
+def derive_chunk(job: bytes) -> bytes:
+    """Open a chunk, derive the keys of some of its chips as the devices will, and have each sign.
+
+    Args:
+        job: from :func:`encode_derivation`.
+
+    Returns:
+        For :func:`parse_derived`, in the order of the chunk.
 
     Raises:
         as :func:`check_chunk`.
     """
-    derivation = profile(parse_header(job.header).derivation_profile)
-    derived = []
-    for record in open_chunk(job.header, job.index, job.sealed, _recipient(job.recipient_key)):
-        if record.chip_id not in job.chip_ids:
+    *chunk, batch_digest, chip_ids = _take(job, 6)
+    digest = fields.take_digest(batch_digest, "batch digest")
+    listed = fields.take_array(chip_ids, "chip ids", least=1, most=MOST_RECORDS_A_CHUNK)
+    wanted = frozenset(map(_take_chip_id, listed))
+    sealed = _parse_chunk(chunk)
+    derivation = profile(parse_header(sealed.header).derivation_profile)
+    derived: list[list[bytes]] = []
+    for record in _open(sealed):
+        if record.chip_id not in wanted:
             continue
         key = derivation.derive(record.seed, record.chip_id)
         spki = encode_spki(key.public_key())
-        proof = signatures.sign(
-            key, proof_octets(job.batch_digest, record.chip_id, spki), deterministic=True
-        )
-        derived.append(DerivedKey(chip_id=record.chip_id, spki=spki, proof=proof))
-    return tuple(derived)
+        octets = proof_octets(digest, record.chip_id, spki)
+        derived.append([record.chip_id, spki, signatures.sign(key, octets, deterministic=True)])
+    return cbor.encode(derived)
 
 
-def _recipient(path: Path) -> HybridPrivateKey:
+def parse_derived(answer: bytes) -> tuple[DerivedKey, ...]:
+    """What :func:`derive_chunk` answered; its proofs are not verified here.
+
+    Raises:
+        Malformed: it is something else.
+    """
+    return tuple(map(_parse_derived_key, _take_records(answer)))
+
+
+def _parse_derived_key(item: cbor.Item) -> DerivedKey:
+    chip_id, spki, proof = fields.take_array(item, "derived key", least=3, most=3)
+    return DerivedKey(
+        chip_id=_take_chip_id(chip_id),
+        spki=fields.take_octets(spki, "public key", least=1, most=_MOST_SPKI_OCTETS),
+        proof=fields.take_octets(proof, "proof", least=1, most=_MOST_PROOF_OCTETS),
+    )
+
+
+# -- what both have in common
+
+
+def _encode_chunk(chunk: SealedChunk) -> list[cbor.Item]:
+    return [chunk.header, chunk.index, chunk.sealed, str(chunk.recipient_key)]
+
+
+def _parse_chunk(items: Sequence[cbor.Item]) -> SealedChunk:
+    header, index, sealed, recipient_key = items
+    return SealedChunk(
+        header=fields.take_octets(header, "header", least=1, most=_MOST_OCTETS),
+        index=fields.take_uint(index, "chunk", most=MOST_CHUNKS - 1),
+        sealed=fields.take_octets(sealed, "sealed chunk", least=1, most=_MOST_OCTETS),
+        recipient_key=Path(fields.take_text(recipient_key, "path")),
+    )
+
+
+def _open(chunk: SealedChunk) -> tuple[SeedRecord, ...]:
+    recipient = HybridPrivateKey.parse(_read_key(chunk.recipient_key))
+    return open_chunk(chunk.header, chunk.index, chunk.sealed, recipient)
+
+
+def _read_key(path: Path) -> bytes:
     check_private_mode(path)
-    return HybridPrivateKey.parse(read_file(path))
+    return read_file(path)
+
+
+def _take(job: bytes, count: int) -> list[cbor.Item]:
+    item = cbor.decode(job, max_octets=_MOST_OCTETS)
+    return fields.take_array(item, "job", least=count, most=count)
+
+
+def _take_records(answer: bytes) -> list[cbor.Item]:
+    item = cbor.decode(answer, max_octets=_MOST_OCTETS)
+    return fields.take_array(item, "answer", least=0, most=MOST_RECORDS_A_CHUNK)
+
+
+def _take_chip_id(item: cbor.Item) -> bytes:
+    return fields.take_octets(item, "chip id", least=1, most=MOST_CHIP_ID_OCTETS)

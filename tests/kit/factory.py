@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from brski.edge.signers.file import load_signer
 from brski.edge.signers.key import KeySigner
 from brski.idevid.build_list import BuildEntry, BuildListWriter
-from brski.idevid.record import Presentation
+from brski.idevid.bundle import Revocation, open_bundle
+from brski.idevid.record import DeviceRecord, Presentation
 from brski.seed.batch import build_header
 from brski.seed.batch_file import MintedBatch, mint
+from brski.seed.profiles import DevicePrivateKey
 from brski.seed.recipient_key import HybridPublicKey
 from brski.seed.record import SeedRecord
 from brski.seed.secret import Seed
 from brski_lab.pki import write_signing_key
+from oem_backend.executors.port import Executor, Task
 from oem_backend.factory.found import found_factory
-
-J = TypeVar("J")
-R = TypeVar("R")
+from oem_backend.factory.intake import IntakeReport, Keys, take_in
+from oem_backend.factory.ledger import Ledger, open_ledger
+from oem_backend.factory.line import Line, MakeReport, make_bundles
+from oem_backend.public_keys import load_public_key
 
 CREATED = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
@@ -31,8 +39,13 @@ CREATED = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 class InProcess:
     """Does the workers' jobs here: for refusals, where isolation is not what is tested."""
 
-    def map(self, task: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
-        return map(task, jobs)
+    def __init__(self) -> None:
+        self.done: list[str] = []  # the tasks' names
+
+    def map(self, task: Task, jobs: Iterable[bytes]) -> Generator[bytes, None, None]:
+        for job in jobs:
+            self.done.append(task.__name__)
+            yield task(job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +61,89 @@ class FactoryKit:
     @property
     def recipient(self) -> HybridPublicKey:
         return HybridPublicKey.parse((self.folder / "recipient.pub").read_bytes())
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(
+            recipient_key=self.folder / "recipient.key",
+            recipient_key_id=self.recipient.key_id,
+            intake_key=self.folder / "intake.key",
+        )
+
+    @property
+    def line(self) -> Line:
+        """As the settings file has it."""
+        return Line(
+            name="factory-1",
+            vendors={"vendor": load_public_key(self.folder / "vendor.pub")},
+            assemblers={"assembly": load_public_key(self.folder / "assembly.pub")},
+            keys=self.keys,
+            store=self.store,
+            issuing=load_signer(
+                self.folder / "issuing.key", self.folder / "issuing-chain.pem", deterministic=True
+            ),
+            bundling=load_signer(self.folder / "bundle.key", deterministic=True),
+            masa_url="masa.example.com",
+        )
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        self.store.mkdir(exist_ok=True)
+        with open_ledger(self.store / "ledger.db") as ledger:
+            yield ledger
+
+    def take(
+        self, path: Path, *, accept_gap: bool = False, executor: Executor | None = None
+    ) -> IntakeReport:
+        """Take a batch in, in this process."""
+        with self.ledger() as ledger:
+            return take_in(
+                path,
+                vendors=self.line.vendors,
+                keys=self.keys,
+                store=self.store,
+                ledger=ledger,
+                executor=executor or InProcess(),
+                accept_gap=accept_gap,
+            )
+
+    def make(
+        self,
+        built: Path,
+        out: str = "bundle",
+        *,
+        line: Line | None = None,
+        executor: Executor | None = None,
+    ) -> MakeReport:
+        """Make the bundles of a build list, in this process."""
+        with self.ledger() as ledger:
+            return make_bundles(
+                line or self.line,
+                built,
+                self.folder / out,
+                ledger=ledger,
+                executor=executor or InProcess(),
+            )
+
+    def summary(self) -> dict[str, object]:
+        with self.ledger() as ledger:
+            return ledger.summary()
+
+    def records(self, name: str = "bundle") -> list[DeviceRecord]:
+        """What a bundle says, as the database would read it."""
+        with (self.folder / name).open("rb") as file:
+            keys = {"factory-1": load_public_key(self.folder / "bundle.pub")}
+            return list(open_bundle(file, keys).records())
+
+    def revocations(self, name: str = "bundle") -> list[Revocation]:
+        """What a bundle revokes."""
+        with (self.folder / name).open("rb") as file:
+            keys = {"factory-1": load_public_key(self.folder / "bundle.pub")}
+            return list(open_bundle(file, keys).revocations())
 
     def signer(self, name: str) -> KeySigner:
         return load_signer(self.folder / f"{name}.key")
@@ -98,6 +194,8 @@ class FactoryKit:
         name: str = "list",
         *,
         generation: int = 1,
+        created_at: datetime = CREATED,
+        product: str = "sensor",
         replace: bool = False,
         signer: str = "assembly",
     ) -> Path:
@@ -117,8 +215,8 @@ class FactoryKit:
             writer.finish(
                 out,
                 signer_id="assembly",
-                created_at=CREATED,
-                product="sensor",
+                created_at=created_at,
+                product=product,
                 generation=generation,
                 signer=self.signer(signer),
             )
@@ -146,11 +244,11 @@ def found(folder: Path, *, levels: int = 3, algorithm: str = "P-256") -> Factory
 
 
 def chips(count: int, *, start: int = 0) -> list[SeedRecord]:
-    """Records with seeds that are easy to look for."""
+    """Records with seeds that can be told apart, and looked for."""
     return [
         SeedRecord(
             chip_id=b"chip%04d" % number,
-            seed=Seed(bytes((number * 7 + index * 13 + 1) % 256 for index in range(32))),
+            seed=Seed(hashlib.sha256(b"seed of chip %d" % number).digest()),
         )
         for number in range(start, start + count)
     ]
@@ -159,3 +257,9 @@ def chips(count: int, *, start: int = 0) -> list[SeedRecord]:
 def serials(records: Iterable[SeedRecord]) -> list[tuple[bytes, str]]:
     """Each chip with a serial number."""
     return [(record.chip_id, f"SN-{record.chip_id[-4:].decode()}") for record in records]
+
+
+def private_octets(key: DevicePrivateKey) -> bytes:
+    """The private scalar, 32 octets big-endian."""
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key.private_numbers().private_value.to_bytes(32, "big")

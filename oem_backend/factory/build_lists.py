@@ -1,0 +1,115 @@
+"""May this build list be made? What it says against everything that the factory remembers.
+
+A list that contradicts itself is refused when it is opened (:mod:`brski.idevid.build_list`). Here
+it is put on record, then held against batches and certificates, in one transaction: a list that is
+refused leaves nothing behind (docs/factory.md).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from brski.errors import BatchRefused, SettingsError
+from brski.idevid.build_list import BuildList
+from oem_backend.factory.ledger import KnownList, Ledger
+
+_REPLACE: Final = "a second certificate is an entry with replace"
+
+
+def begin_list(wanted: BuildList, *, terms: bytes, idevid_issuer: bytes, ledger: Ledger) -> int:
+    """Put *wanted* on record as begun, or take it up where it stopped.
+
+    Args:
+        wanted: verified, and not finished yet.
+        terms: SHA-256 of what of the settings is in its certificates and bundles.
+        idevid_issuer: keyIdentifier of the issuing CA, 20 octets.
+
+    Returns:
+        Its number in the ledger.
+
+    Raises:
+        BatchRefused: a generation that is not above the last; a chip of no batch, or of another
+            product's; a chip or serial number that was certified before, without ``replace``; a
+            re-issue that is dated no later than what it replaces. The list is not on record then.
+        SettingsError: a part of it was certified under other settings.
+    """
+    known = _begun_before(wanted, terms, ledger)
+    try:
+        with ledger.writing():
+            number = _number_of(known, wanted, terms, ledger)
+            _check_generation(wanted, ledger)
+            _check_chips(number, wanted, ledger)
+            _check_certified(number, wanted, idevid_issuer, ledger)
+    except BatchRefused:
+        if known is not None:
+            ledger.drop_list(known.number)
+        raise
+    return number
+
+
+def _begun_before(wanted: BuildList, terms: bytes, ledger: Ledger) -> KnownList | None:
+    known = ledger.build_list(wanted.digest)
+    if known is None or known.terms == terms:
+        return known
+    if ledger.is_certified_in_part(known.number):
+        raise SettingsError(
+            f"build list {wanted.digest.hex()} was begun under other settings: name, keys, "
+            "issuing chain, MASA URL or hardware type have changed since",
+            hint="put them back, or have the list signed anew with another generation",
+        )
+    ledger.drop_list(known.number)
+    return None
+
+
+def _number_of(known: KnownList | None, wanted: BuildList, terms: bytes, ledger: Ledger) -> int:
+    if known is not None:
+        return known.number
+    return ledger.begin_list(wanted.digest, wanted.header, terms, wanted.entries())
+
+
+def _check_generation(wanted: BuildList, ledger: Ledger) -> None:
+    header = wanted.header
+    last = ledger.finished_generation(header.product)
+    if last is not None and header.generation <= last:
+        raise BatchRefused(
+            f"generation {header.generation} of {header.product!r} is not above {last}, "
+            "the last one that was made"
+        )
+
+
+def _check_chips(number: int, wanted: BuildList, ledger: Ledger) -> None:
+    stray = ledger.entry_of_no_batch(number)
+    if stray is not None:
+        chip_id, serial_number = stray
+        raise BatchRefused(
+            f"chip {chip_id.hex()} ({serial_number}) came in no batch that was taken in"
+        )
+    for batch in ledger.batches_of(number):
+        if batch.product != wanted.header.product:
+            raise BatchRefused(
+                f"the list is for {wanted.header.product!r}, but has chips of a batch for "
+                f"{batch.product!r} ({batch.vendor_id}, sequence {batch.sequence})"
+            )
+
+
+def _check_certified(number: int, wanted: BuildList, issuer: bytes, ledger: Ledger) -> None:
+    """docs/oem-formats.md: ``replace`` is the only way to a second certificate, for ever."""
+    if known := ledger.certified_chip(number):
+        raise BatchRefused(
+            f"chip {known.chip_id.hex()} ({known.serial_number}) was certified as "
+            f"{known.certified_as} before",
+            hint=_REPLACE,
+        )
+    if known := ledger.certified_number(number, issuer):
+        raise BatchRefused(
+            f"serial number {known.serial_number} was certified under this issuer before, "
+            f"for chip {known.certified_chip_id.hex()}",
+            hint=_REPLACE,
+        )
+    # notBefore is all that tells two certificates of one chip, number and issuer apart
+    created = int(wanted.header.created_at.timestamp())
+    if known := ledger.not_later(number, issuer, created):
+        raise BatchRefused(
+            f"{known.serial_number} has a certificate of the list's date or a later one",
+            hint="created must be after that of the list that it replaces",
+        )
