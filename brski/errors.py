@@ -197,10 +197,6 @@ class BundleRefused(Refused):
     """A bundle of device records is refused whole."""
 
 
-class AlreadyEnrolled(Refused):
-    """The device holds an LDevID, or another active one exists."""
-
-
 class TooManyRequests(Refused):
     """A rate budget is used up."""
 

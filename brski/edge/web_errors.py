@@ -20,6 +20,7 @@ from aiohttp.web_exceptions import HTTPException
 from brski.errors import (
     LocalError,
     Malformed,
+    NotAcceptable,
     OnboardingError,
     PeerError,
     Refused,
@@ -111,6 +112,23 @@ def _response(status: int, error: OnboardingError, text: str) -> web.Response:
     if isinstance(error, SlowPeer | TooLarge):
         response.force_close()  # the rest of that body is not the next request
     return response
+
+
+def check_accept(request: web.Request, media_type: str) -> None:
+    """Raise unless the request's Accept header lets *media_type* be the answer.
+
+    Args:
+        media_type: what the answer would be, lower case, without parameters.
+
+    Raises:
+        NotAcceptable: it does not; no header lets everything be.
+
+    RFC 8995 §5.5, §5.6.
+    """
+    accept = request.headers.get(hdrs.ACCEPT, "*/*")
+    offered = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    if not offered & {media_type, "*/*", "application/*"}:
+        raise NotAcceptable(f"the answer would be {media_type}", section="RFC 8995 §5.6")
 
 
 async def read_body(

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from brski import errors
-from brski.edge.web_errors import error_middleware, read_body
+from brski.edge.web_errors import check_accept, error_middleware, read_body
 from brski.registry import BODY_LIMIT, BRSKI_ROOT, JSON, REQUEST_AUDIT_LOG, REQUEST_VOUCHER
 from masa_stub.masa import MASA
 from masa_stub.web.keys import MASA_KEY
@@ -36,7 +36,7 @@ routes = web.RouteTableDef()
 @routes.post(BRSKI_ROOT + REQUEST_VOUCHER)
 async def request_voucher(request: web.Request) -> web.Response:
     """RFC 8995 §5.5: a registrar asks for a voucher."""
-    _check_accept(request, request.content_type)
+    check_accept(request, request.content_type)
     body = await read_body(request)
     answer = await request.config_dict[MASA_KEY].request_voucher(body, request.content_type)
     return web.Response(body=answer.body, content_type=answer.media_type)
@@ -45,17 +45,10 @@ async def request_voucher(request: web.Request) -> web.Response:
 @routes.post(BRSKI_ROOT + REQUEST_AUDIT_LOG)
 async def request_audit_log(request: web.Request) -> web.Response:
     """RFC 8995 §5.8: a registrar that has got a voucher asks who else has."""
-    _check_accept(request, JSON)
+    check_accept(request, JSON)
     body = await read_body(request)
     found = await request.config_dict[MASA_KEY].audit_log(body, request.content_type)
     return web.Response(body=found, content_type=JSON)
-
-
-def _check_accept(request: web.Request, media_type: str) -> None:
-    accept = request.headers.get("Accept", "*/*")
-    offered = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    if not offered & {media_type, "*/*", "application/*"}:
-        raise errors.NotAcceptable(f"the answer is {media_type}", section="RFC 8995 §5.6")
 
 
 def registrar_facing_app(masa: MASA) -> web.Application:

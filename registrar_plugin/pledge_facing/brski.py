@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from brski.edge.web_errors import read_body
-from brski.errors import NotAcceptable, UnknownFormat
+from brski.edge.web_errors import check_accept, read_body
+from brski.errors import UnknownFormat
 from brski.registry import ENROLL_STATUS, JSON, REQUEST_VOUCHER, VOUCHER_STATUS
 from brski.telemetry.status import Status, decode_status
 from registrar_plugin.pledge_facing.keys import REGISTRAR, connection_of
@@ -17,7 +17,7 @@ routes = web.RouteTableDef()
 async def request_voucher(request: web.Request) -> web.Response:
     """RFC 8995 §5.2: hand the pledge's voucher-request to the registrar."""
     connection = connection_of(request)
-    _check_accept(request, request.content_type)
+    check_accept(request, request.content_type)
     body = await read_body(request)
     voucher = await request.config_dict[REGISTRAR].request_voucher(
         body, request.content_type, connection
@@ -49,13 +49,3 @@ async def _status(request: web.Request) -> Status:
             f"telemetry of type {request.content_type!r} is not understood", section="RFC 8995 §5.7"
         )
     return decode_status(await read_body(request))
-
-
-def _check_accept(request: web.Request, media_type: str) -> None:
-    """A voucher comes in the type of its request (RFC 8995 §5.5)."""
-    accept = request.headers.get("Accept", "*/*")
-    offered = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    if not offered & {media_type, "*/*", "application/*"}:
-        raise NotAcceptable(
-            f"a request of type {media_type} is answered in that type", section="RFC 8995 §5.6"
-        )

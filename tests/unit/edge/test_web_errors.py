@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from aiohttp.test_utils import make_mocked_request
 
 from brski.edge.serve import Listener, serving
 from brski.edge.web_errors import (
     TRANSPORT_FAULTS,
+    check_accept,
     error_middleware,
     read_body,
     reason_line,
@@ -25,6 +27,7 @@ from brski.errors import (
     KeyUnusable,
     Malformed,
     NonceMismatch,
+    NotAcceptable,
     OnboardingError,
     PeerError,
     Refused,
@@ -270,3 +273,22 @@ async def test_time_out_of_a_handler_is_not_taken_for_the_peers(connect: Connect
     client = await connect(raising(TimeoutError("ours")))
     async with client.post("/") as response:
         assert response.status == 500
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [None, "*/*", "application/*", "text/html, application/json;q=0.5", "APPLICATION/JSON"],
+)
+def test_an_accept_header_that_allows_the_answer(accept: str | None) -> None:
+    """By name, by range, among others, or by saying nothing."""
+    headers = {} if accept is None else {"Accept": accept}
+    check_accept(make_mocked_request("POST", "/", headers=headers), "application/json")
+
+
+@pytest.mark.parametrize("accept", ["", "text/plain", "application/jsonx", "text/*"])
+def test_an_accept_header_that_allows_nothing_that_there_is(accept: str) -> None:
+    """The nearest refusals."""
+    with pytest.raises(NotAcceptable):
+        check_accept(
+            make_mocked_request("POST", "/", headers={"Accept": accept}), "application/json"
+        )
