@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.stamp
+# Where the TSS headers are installed, the device with a TPM is tried, too (extra [tpm]).
+TPM := $(shell pkg-config --exists tss2-esys 2>/dev/null && echo ,tpm)
+STAMP := $(VENV)/.stamp$(TPM)
 JOBS ?= 2
 PYTEST_ARGS ?=
 
@@ -18,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV) (once)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[dev]'
+	  --constraint constraints.txt --editable '.[dev$(TPM)]'
 	@touch $@
 
 demo: $(STAMP) ## from a vendor's seed to enrolled devices, on loopback
