@@ -322,11 +322,13 @@ def _check_records(
 ) -> None:
     if len(records) != header.records_in(index):
         raise BatchRefused(f"{len(records)} records, the header says {header.records_in(index)}")
+    least, most = derivation.least_seed_octets, derivation.most_seed_octets
     for record in records:
-        if len(record.seed) < derivation.least_seed_octets:
+        if not least <= len(record.seed) <= most:
+            asked = f"{least}" if least == most else f"{least} to {most}"
             raise BatchRefused(
                 f"the seed of chip {record.chip_id.hex()} has {len(record.seed)} octets, "
-                f"{derivation.name} needs {derivation.least_seed_octets} or more"
+                f"{derivation.name} needs {asked}"
             )
     check_distinct(records)
 

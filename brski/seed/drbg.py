@@ -73,6 +73,11 @@ class HMACDRBG:
         self._owed = additional
         return output[:octets]
 
+    @property
+    def state(self) -> tuple[bytes, bytes]:
+        """K and V as they stand, secret: what a chip that is brought up is compared with."""
+        return self._key, self._v
+
     def _update(self, data: bytes) -> None:
         """SP 800-90A Rev. 1 §10.1.2.2."""
         name, digest = self._hash_name, hmac.digest

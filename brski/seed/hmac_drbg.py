@@ -8,10 +8,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from brski.errors import Malformed
 from brski.seed.drbg import HMACDRBG
-from brski.seed.record import check_chip_id
-from brski.seed.secret import Seed
+from brski.seed.record import MOST_SEED_OCTETS, check_chip_id
+from brski.seed.secret import Seed, check_seed
+from brski.seed.steps import Steps, encode_scalar, scalar_octets
 
 
 def candidate_scalar(generate: Callable[[int], bytes], order: int) -> int:
@@ -39,33 +39,50 @@ class HMACDRBGProfile:
     least_seed_octets: int
     hash_name: str
     curve: ec.EllipticCurve
+    most_seed_octets: int = MOST_SEED_OCTETS
 
     def derive(self, seed: Seed, chip_id: bytes) -> ec.EllipticCurvePrivateKey:
-        """The device's private key: a function of profile, *seed* and *chip_id* alone.
-
-        Args:
-            chip_id: 1 to 64 octets, exactly as the vendor gave them.
-
-        Raises:
-            Malformed: *seed* is shorter than this profile asks, or *chip_id* has another length.
+        """See :meth:`brski.seed.profiles.DerivationProfile.derive`.
 
         docs/derivation.md; SP 800-90A Rev. 1 §10.1.2.
         """
+        generator = self._generator(seed, self._personalization(chip_id))
+        scalar = candidate_scalar(generator.generate, self.curve.group_order)
+        return ec.derive_private_key(scalar, self.curve)
+
+    def steps(self, seed: Seed, chip_id: bytes) -> Steps:
+        """See :meth:`brski.seed.profiles.DerivationProfile.steps`."""
+        personalization = self._personalization(chip_id)
+        key, v = self._generator(seed, personalization).state
+        first = self._generator(seed, personalization).generate(scalar_octets(self.curve))
+        generator = self._generator(seed, personalization)
+        scalar = candidate_scalar(generator.generate, self.curve.group_order)
+        return {
+            "personalization": personalization,
+            "K": key,
+            "V": v,
+            "first output": first,
+            "d": encode_scalar(scalar, self.curve),
+        }
+
+    def _personalization(self, chip_id: bytes) -> bytes:
         check_chip_id(chip_id)
-        if len(seed) < self.least_seed_octets:
-            raise Malformed(
-                f"seed has {len(seed)} octets, {self.name} needs {self.least_seed_octets} or more"
-            )
-        personalization = b"%s\x00%s%s" % (
+        return b"%s\x00%s%s" % (
             self.name.encode("ascii"),
             len(chip_id).to_bytes(2, "big"),
             chip_id,
         )
-        generator = HMACDRBG(self.hash_name, seed.octets, personalization=personalization)
-        scalar = candidate_scalar(generator.generate, self.curve.group_order)
-        return ec.derive_private_key(scalar, self.curve)
+
+    def _generator(self, seed: Seed, personalization: bytes) -> HMACDRBG:
+        check_seed(
+            seed, profile=self.name, least=self.least_seed_octets, most=self.most_seed_octets
+        )
+        return HMACDRBG(self.hash_name, seed.octets, personalization=personalization)
 
 
 HMAC_DRBG_P256: Final = HMACDRBGProfile(
     name="hmac-drbg-p256", least_seed_octets=32, hash_name="sha256", curve=ec.SECP256R1()
+)
+HMAC_DRBG_P384: Final = HMACDRBGProfile(
+    name="hmac-drbg-p384", least_seed_octets=36, hash_name="sha384", curve=ec.SECP384R1()
 )

@@ -1,20 +1,27 @@
 """The named ways from a seed to a key pair. A released name never changes what it means.
 
-To add one: a module with a value that has ``name``, ``least_seed_octets`` and ``derive``, a line in
-the table below, and a section with pseudo-code and confirmed values in docs/derivation.md.
+The profiles of docs/derivation.md are in the table below. Others come by entry point, group
+``brski.derivation_profile``: the name leads to a value that is a :class:`DerivationProfile`. None
+can take the place of one in the table.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from brski.errors import UnknownFormat
+from brski.errors import SettingsError, UnknownFormat
 from brski.seed.hmac_drbg import HMAC_DRBG_P256
-from brski.seed.secret import Seed
+from brski.seed.secret import LEAST_SEED_OCTETS, Seed
+from brski.seed.steps import Steps
+from brski.seed.tpm2 import TPM2_P256, TPM2_P384
+
+GROUP: Final = "brski.derivation_profile"
 
 DevicePrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -30,6 +37,10 @@ class DerivationProfile(Protocol):
     def least_seed_octets(self) -> int:
         """What the strength of the key needs; 32 or more."""
 
+    @property
+    def most_seed_octets(self) -> int:
+        """The longest seed that it takes; 512 at most, which is what a seed batch carries."""
+
     def derive(self, seed: Seed, chip_id: bytes) -> DevicePrivateKey:
         """The device's private key: a function of profile, *seed* and *chip_id* alone.
 
@@ -37,12 +48,19 @@ class DerivationProfile(Protocol):
             chip_id: 1 to 64 octets, exactly as the vendor gave them.
 
         Raises:
-            Malformed: *seed* is too short for this profile, or *chip_id* has another length.
+            Malformed: *seed* or *chip_id* has a length that this profile does not take.
+        """
+
+    def steps(self, seed: Seed, chip_id: bytes) -> Steps:
+        """The same derivation with every intermediate value, all of them secrets.
+
+        Raises:
+            Malformed: as :meth:`derive`.
         """
 
 
 PROFILES: Final[Mapping[str, DerivationProfile]] = MappingProxyType(
-    {each.name: each for each in (HMAC_DRBG_P256,)}
+    {each.name: each for each in (HMAC_DRBG_P256, TPM2_P256, TPM2_P384)}
 )
 NAMES: Final = tuple(PROFILES)
 
@@ -52,10 +70,38 @@ def profile(name: str) -> DerivationProfile:
 
     Raises:
         UnknownFormat: there is none of that name.
+        SettingsError: an installed one cannot be used: see :func:`find_installed`.
     """
-    try:
-        return PROFILES[name]
-    except KeyError:
+    found = PROFILES.get(name) or find_installed(name)
+    if found is None:
         raise UnknownFormat(
             f"derivation profile {name!r} is not known", hint=f"known: {', '.join(NAMES)}"
-        ) from None
+        )
+    return found
+
+
+@lru_cache(maxsize=16)
+def find_installed(name: str) -> DerivationProfile | None:
+    """The profile that another installed distribution brings under *name*, or None.
+
+    Raises:
+        SettingsError: two distributions bring it, it cannot be loaded, calls itself by another
+            name, or takes seeds under 32 octets.
+    """
+    # By name, as entry points themselves are loaded: the module costs a worker a third of its
+    # start, and no profile of the table needs it.
+    metadata = importlib.import_module("importlib.metadata")
+    points = metadata.entry_points(group=GROUP, name=name)
+    if not points:
+        return None
+    if len({point.value for point in points}) > 1:
+        raise SettingsError(f"derivation profile {name!r} is installed twice")
+    (point, *_) = points
+    try:
+        loaded: DerivationProfile = point.load()
+        fits = loaded.name == name and loaded.least_seed_octets >= LEAST_SEED_OCTETS
+    except Exception as err:  # a plug-in may fail in any way
+        raise SettingsError(f"derivation profile {name!r}: {point.value}: {err}") from err
+    if not fits:
+        raise SettingsError(f"derivation profile {name!r}: {point.value} is not that profile")
+    return loaded

@@ -51,3 +51,20 @@ class Seed:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a seed is not pickled or copied")
+
+
+def check_seed(seed: Seed, *, profile: str, least: int, most: int) -> None:
+    """Raise unless *seed* has as many octets as a derivation profile asks for.
+
+    Args:
+        profile: its name, for the message.
+        least, most: octets, both allowed.
+
+    Raises:
+        Malformed: too few, or too many. The message has their number only.
+
+    docs/derivation.md.
+    """
+    if not least <= len(seed) <= most:
+        asked = f"{least}" if least == most else f"{least} to {most}"
+        raise Malformed(f"seed has {len(seed)} octets, {profile} needs {asked}")
