@@ -21,6 +21,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from brski.edge.cli import print_json_line
+from brski.edge.collector import rare_collections
 from brski.edge.listen import parse_listen
 from brski.errors import SettingsError
 
@@ -113,7 +114,8 @@ async def serve(
         log.info("listening", extra=addresses)
         if announce:
             print_json_line({"event": "listening", "listeners": addresses})
-        await stop.wait()
+        with rare_collections():
+            await stop.wait()
         log.info("stopping")
     log.info("stopped")
 
