@@ -31,7 +31,7 @@ from brski.pki.keys import spki_of, spki_sha256
 from brski.pki.names import ldevid_subject
 from brski.pki.signer import Signer
 from brski.telemetry.status import Status
-from brski.voucher.serialization import VoucherSerialization
+from brski.voucher.serialization import Unsigned, VoucherSerialization
 from brski.voucher.yang_json import decode_voucher
 from registrar_plugin.admission.judge import AdmissionPolicy, check_admission
 from registrar_plugin.admission.registrar_request import check_answer, registrar_voucher_request
@@ -155,9 +155,10 @@ class Registrar:
             certificates=self._signer.chain,
             signing_time=now,
         )
+        octets = unsigned.encode()
         intent = await self._journal.begin(
             replace(onboarding, updated_at=now),
-            unsigned.encode(),
+            octets,
             self._clerk.event(
                 EventKind.VOUCHER_REQUEST,
                 verified.device,
@@ -171,10 +172,11 @@ class Registrar:
         )
         if intent.result is not None:
             return intent.result
-        return await self._complete_request(intent, serialization)
+        if intent.octets != octets:  # an earlier attempt's, and what is on record is what is signed
+            unsigned = serialization.decode_unsigned(intent.octets)
+        return await self._complete_request(intent, unsigned)
 
-    async def _complete_request(self, intent: Intent, serialization: VoucherSerialization) -> bytes:
-        unsigned = serialization.decode_unsigned(intent.octets)
+    async def _complete_request(self, intent: Intent, unsigned: Unsigned) -> bytes:
         signed = unsigned.assemble(self._signer.sign(unsigned.to_be_signed))
         await self._journal.complete_registrar_request(
             intent, signed, self._clerk.event(EventKind.REGISTRAR_VOUCHER_REQUEST, intent.device)
@@ -394,7 +396,7 @@ class Registrar:
                 return
         else:
             serialization = next(iter(self._serializations.values()))
-            await self._complete_request(intent, serialization)
+            await self._complete_request(intent, serialization.decode_unsigned(intent.octets))
         await self._journal.record(
             self._clerk.event(
                 EventKind.RESTART, intent.device, details={"intent": intent.kind.value}

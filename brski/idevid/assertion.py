@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -24,6 +25,7 @@ from brski.registry import (
     ID_PE_MASA_URL,
 )
 
+_REMEMBERED: Final = 256  # ours: certificates whose octets have been read; one comes several times
 _CERT_SERIAL: Final = der.encode_integer(1)
 _VALIDITY: Final = certificate.encode_validity(datetime(2000, 1, 1, tzinfo=UTC))
 
@@ -86,15 +88,10 @@ def is_asserted(chain: Sequence[x509.Certificate]) -> bool:
     if len(chain) != 1:
         return False
     (only,) = chain
-    if only.issuer != only.subject:
-        return False
-    try:
-        _check_own_signature(only)
-    except (SignatureInvalid, KeyNotAllowed):
-        return False
-    return True
+    return only.issuer == only.subject and _signed_itself(only)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def read_assertion(presented: x509.Certificate) -> AssertedIdentity:
     """Read the one certificate for which :func:`is_asserted` holds.
 
@@ -134,13 +131,18 @@ def read_assertion(presented: x509.Certificate) -> AssertedIdentity:
     )
 
 
-def _check_own_signature(only: x509.Certificate) -> None:
-    signatures.verify(
-        keys.public_key_of_certificate(only),
-        only.signature,
-        only.tbs_certificate_bytes,
-        what="self-signed certificate",
-    )
+@lru_cache(maxsize=_REMEMBERED)
+def _signed_itself(only: x509.Certificate) -> bool:
+    try:
+        signatures.verify(
+            keys.public_key_of_certificate(only),
+            only.signature,
+            only.tbs_certificate_bytes,
+            what="self-signed certificate",
+        )
+    except (SignatureInvalid, KeyNotAllowed):
+        return False
+    return True
 
 
 def _encode_extensions(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice, pairwise
-from typing import Final, TypeAlias
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -33,9 +33,8 @@ from brski import registry
 from brski.errors import ChainInvalid, KeyNotAllowed, Malformed, PinMismatch
 from brski.pki.extensions import authority_key_identifier, subject_key_identifier
 from brski.pki.keys import public_key_of_certificate, spki_of
+from brski.pki.known_paths import KnownPaths, Path
 from brski.pki.signer import PublicKey
-
-Path: TypeAlias = tuple[x509.Certificate, ...]
 
 INTERMEDIATES_LIMIT: Final = 6  # certificates between leaf and anchor
 POOL_LIMIT: Final = 16  # certificates from which a path may be made
@@ -86,7 +85,7 @@ class TrustAnchors:
     RFC 5280 §6.1.1 (d).
     """
 
-    __slots__ = ("_allow_end_entity_anchor", "_anchors", "_by_subject", "_policies")
+    __slots__ = ("_allow_end_entity_anchor", "_anchors", "_by_subject", "_known", "_policies")
 
     def __init__(
         self, anchors: Sequence[x509.Certificate], *, allow_end_entity_anchor: bool = False
@@ -95,6 +94,7 @@ class TrustAnchors:
             raise ChainInvalid("no trust anchor")
         self._anchors = tuple(dict.fromkeys(anchors))
         self._allow_end_entity_anchor = allow_end_entity_anchor
+        self._known = KnownPaths()
         self._by_subject: dict[x509.Name, list[x509.Certificate]] = {}
         # the verifier's policy for paths up to this anchor; None where only the own walk can judge
         self._policies: dict[x509.Certificate, PolicyBuilder | None] = {}
@@ -118,6 +118,9 @@ class TrustAnchors:
     ) -> tuple[x509.Certificate, ...]:
         """Find a path from *leaf* to an anchor that holds at that time.
 
+        A path that held before holds again while none of its dates is passed: its signatures are
+        not verified a second time (:mod:`brski.pki.known_paths`).
+
         Signatures, names, validity, BasicConstraints, path lengths, keyCertSign, kinds of keys and
         signatures are checked on every certificate of it, and that no critical extension is
         unknown. Extended key usages and host names are the caller's.
@@ -137,7 +140,12 @@ class TrustAnchors:
 
         RFC 5280 §6.1; RFC 8995 §5.1, §5.5.2.
         """
-        return self._validate(leaf, intermediates, at=at, ignore_leaf_expiry=ignore_leaf_expiry)
+        question = (leaf, tuple(intermediates), ignore_leaf_expiry)
+        path = self._known.get(question, at)
+        if path is None:
+            path = self._validate(leaf, intermediates, at=at, ignore_leaf_expiry=ignore_leaf_expiry)
+            self._known.keep(question, path)
+        return path
 
     def validate_without_clock(
         self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate]
@@ -162,7 +170,7 @@ class TrustAnchors:
         pool = tuple(dict.fromkeys(intermediates))
         if len(pool) > POOL_LIMIT:
             raise ChainInvalid(f"{len(pool)} certificates, {POOL_LIMIT} are the most")
-        reason = f"no anchor or certificate given is named as the issuer of {_called(leaf)}"
+        reason = ""
         for path in islice(self._search(leaf, pool), _PATHS_LIMIT):
             try:
                 self._judge(path, at, ignore_leaf_expiry)
@@ -170,7 +178,10 @@ class TrustAnchors:
                 reason = err.reason
             else:
                 return path
-        raise ChainInvalid(reason, section=_SECTION)
+        raise ChainInvalid(
+            reason or f"no anchor or certificate given is named as the issuer of {_called(leaf)}",
+            section=_SECTION,
+        )
 
     # -- finding: names and key identifiers, no signatures
     def _search(self, leaf: x509.Certificate, pool: Path) -> Iterator[Path]:

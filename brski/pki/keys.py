@@ -56,7 +56,9 @@ UNREADABLE: Final = (
     x509.UnsupportedGeneralNameType,
 )
 
-_CERTIFICATES_REMEMBERED: Final = 256  # ours; 8 MB at most, 200 kB as a rule
+# What octets say does not change: the answers about the last ones are kept, never a refusal. In an
+# onboarding the same few certificates and keys come again in TLS, in messages and from records.
+_REMEMBERED: Final = 256  # ours; of certificates 8 MB at most, 200 kB as a rule
 
 _PEM_CERTIFICATE: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----"
@@ -100,6 +102,7 @@ def _check_rsa(key: rsa.RSAPublicKey) -> rsa.RSAPublicKey:
     return key
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def load_spki(spki: bytes) -> PublicKey:
     """Read a SubjectPublicKeyInfo.
 
@@ -134,6 +137,7 @@ def encode_spki(key: PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def spki_of(certificate: x509.Certificate) -> bytes:
     """Cut the SubjectPublicKeyInfo out of the certificate's own DER.
 
@@ -184,13 +188,11 @@ def spki_sha256(certificate: x509.Certificate) -> bytes:
     return hashlib.sha256(spki_of(certificate)).digest()
 
 
-@lru_cache(maxsize=_CERTIFICATES_REMEMBERED)
+@lru_cache(maxsize=_REMEMBERED)
 def parse_certificate(data: bytes) -> x509.Certificate:
     """Read one certificate; whatever is wrong with it as a value shows here and not later.
 
-    Nothing is judged: neither its signature, its validity nor its key. The last ones are
-    remembered by their octets: in an onboarding the same few come again in TLS, in messages and
-    from records.
+    Nothing is judged: neither its signature, its validity nor its key.
 
     Args:
         data: DER, nothing after it.
@@ -257,6 +259,7 @@ def _decode_pem_block(block: bytes) -> bytes:
         raise Malformed("PEM block is not base64", section="RFC 7468 §3") from err
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def certificate_der(certificate: x509.Certificate) -> bytes:
     """The certificate's own octets, DER."""
     return certificate.public_bytes(Encoding.DER)

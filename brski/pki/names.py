@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -17,6 +18,7 @@ from brski.pki.keys import UNREADABLE
 SERIAL_NUMBER: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
 _DN_QUALIFIER_DIGITS: Final = 16
+_REMEMBERED: Final = 256  # ours: subjects, which are asked for twice in an enrollment
 
 
 def check_serial_number(text: str) -> str:
@@ -78,6 +80,7 @@ def idevid_subject(serial_number: str) -> x509.Name:
     return x509.Name([_serial_number_attribute(serial_number)])
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def ldevid_subject(serial_number: str, idevid_issuer: bytes) -> x509.Name:
     """The subject of an LDevID: the device's serial number and a qualifier of who numbered it.
 

@@ -26,7 +26,7 @@ from brski.idevid.certificate import (
 )
 from brski.pki import der
 from brski.pki.extensions import key_identifier, subject_key_identifier
-from brski.pki.keys import encode_spki, parse_certificate
+from brski.pki.keys import encode_spki
 from brski.pki.signatures import signature_algorithm
 from brski.pki.signer import Signer
 from brski.registry import ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH
@@ -139,13 +139,15 @@ class EmbeddedCA:
         """Sign the TBSCertificate *intent*.
 
         Raises:
-            StateError: *intent* names another issuer than this CA.
+            StateError: *intent* names another issuer than this CA, or is damaged.
         """
         if self._issuer not in intent:
             raise StateError("an open intent names an issuer that is not this CA")
-        return parse_certificate(
-            encode_certificate(intent, self._algorithm, self._signer.sign(intent))
-        )
+        octets = encode_certificate(intent, self._algorithm, self._signer.sign(intent))
+        try:
+            return x509.load_der_x509_certificate(octets)
+        except ValueError as err:
+            raise StateError("an open intent is no TBSCertificate") from err
 
     async def close(self) -> None:
         """Nothing to give back."""

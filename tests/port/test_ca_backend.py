@@ -133,6 +133,12 @@ async def test_the_intent_of_another_ca_is_not_signed(ca: CABackend) -> None:
         await ca.complete(other.prepare(request(), now=pki.NOW))
 
 
+async def test_damaged_intent_is_told(ca: CABackend) -> None:
+    """What is no TBSCertificate any more becomes no certificate."""
+    with pytest.raises(StateError):
+        await ca.complete(ca.prepare(request(), now=pki.NOW)[:-1])
+
+
 @pytest.mark.parametrize("usage", [None, ("digital_signature",)])
 def test_a_key_that_may_not_certify_is_refused(usage: tuple[str, ...] | None) -> None:
     """An end-entity certificate, or a CA without keyCertSign, does not become an issuing CA."""
