@@ -82,10 +82,10 @@ DELETE FROM device WHERE (serial_number, idevid_issuer) IN (
 )
 """
 _MARK_REVOKED: Final = """
-INSERT INTO mark
-    (digest, kind, idevid_issuer, serial_number, status, reason, bundle, marked_at)
-SELECT DISTINCT certificate_sha256, 'certificate', idevid_issuer, serial_number, 'revoked',
-    :reason, :bundle, :now
+INSERT INTO mark (digest, kind, chunk, idevid_issuer, serial_number, verdict, reason, marked_by,
+    bundle, marked_at)
+SELECT DISTINCT certificate_sha256, 'certificate', -1, idevid_issuer, serial_number, 'revoked',
+    :reason, '', :bundle, :now
 FROM staged_revocation WHERE true
 ON CONFLICT DO NOTHING
 """

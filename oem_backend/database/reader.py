@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,28 +18,42 @@ from typing import Any, Final
 
 from brski.edge.sqlite import database_error
 from brski.errors import Unavailable
-from brski.idevid.record import SUPERSEDED, DeviceRecord, DeviceStatus, Presentation
+from brski.idevid.record import DeviceRecord, Presentation
+from oem_backend.database.marks import NO_CHUNK, Mark, MarkKind, Verdict, standing
 from oem_backend.database.schema import data_version, open_to_read
 
-_FIND: Final = """
+_FIND: Final = f"""
 SELECT device.idevid_issuer, device.certificate, device.spki, device.presentation, device.chunk,
-       device.bundle, mark.number, mark.status, mark.reason
+       device.bundle, mark.number, mark.kind, mark.verdict, mark.reason
 FROM device
-LEFT JOIN mark ON mark.digest IN (device.spki_sha256, device.certificate_sha256)
-WHERE device.serial_number = ?{narrowed}
+JOIN bundle ON bundle.number = device.bundle
+LEFT JOIN mark
+    ON mark.digest IN (device.spki_sha256, device.certificate_sha256, bundle.batch_digest)
+    AND mark.chunk IN ({NO_CHUNK}, device.chunk)
+WHERE device.serial_number = ?{{narrowed}}
 ORDER BY device.idevid_issuer
-"""
+"""  # noqa: S608 - a number of ours
 _FIND_BY_SERIAL: Final = _FIND.format(narrowed="")
 _FIND_BY_PAIR: Final = _FIND.format(narrowed=" AND device.idevid_issuer = ?")
 
 _BUNDLE: Final = """
 SELECT derivation_profile, batch_digest, generation, issuing_chain FROM bundle WHERE number = ?
 """
-_MARKS: Final = """
-SELECT status, reason, kind, digest, marked_at FROM mark
-WHERE digest IN (?, ?) OR (serial_number = ? AND idevid_issuer = ?)
+_MARK: Final = """
+SELECT number, verdict, reason, kind, digest, chunk, idevid_issuer, serial_number, marked_by,
+    marked_at
+FROM mark
+"""
+_MARKS: Final = f"""
+{_MARK} WHERE digest IN (:key, :certificate)
+    OR (digest = :batch AND chunk IN ({NO_CHUNK}, :chunk))
+    OR (serial_number = :serial AND idevid_issuer = :issuer)
 ORDER BY number
 """
+_MARKS_OF_PERSONS: Final = f"""
+{_MARK} WHERE bundle IS NULL AND (:batch IS NULL OR digest = :batch) ORDER BY number
+"""
+_BUNDLES_OF_BATCH: Final = "SELECT count(*) FROM bundle WHERE batch_digest = ?"
 _CHAIN: Final = """
 SELECT certificate FROM issuing_certificate WHERE issuing_chain = ? ORDER BY position
 """
@@ -53,17 +67,6 @@ class _Origin:
     batch_digest: bytes
     generation: int
     intermediates: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """What was once said of a device, for ever."""
-
-    status: DeviceStatus
-    reason: str
-    kind: str  # "key": a person's; "certificate": a re-issue's
-    digest: bytes  # SHA-256 of that key or certificate
-    marked_at: datetime  # aware UTC
 
 
 class Reader:
@@ -106,26 +109,45 @@ class Reader:
         return tuple(self._record(serial_number, rows) for rows in _by_issuer(found))
 
     def marks(self, record: DeviceRecord) -> tuple[Mark, ...]:
-        """Every mark on the record's key or certificate, or made for its issuer and serial number.
+        """Every entry on the record's key, certificate, chunk or batch, and every one made for its
+        issuer and serial number, oldest first.
 
         Those of an earlier key of the pair are among them; what counts, the record's status says.
 
         Raises:
             Unavailable, StateError: as :meth:`find`.
         """
-        key = hashlib.sha256(record.spki).digest()
-        certificate = hashlib.sha256(record.certificate).digest()
-        rows = self._rows(_MARKS, (key, certificate, record.serial_number, record.idevid_issuer))
-        return tuple(
-            Mark(
-                status=DeviceStatus(status),
-                reason=reason,
-                kind=kind,
-                digest=digest,
-                marked_at=datetime.fromtimestamp(marked_at, UTC),
-            )
-            for status, reason, kind, digest, marked_at in rows
+        return self._marks(
+            _MARKS,
+            {
+                "key": hashlib.sha256(record.spki).digest(),
+                "certificate": hashlib.sha256(record.certificate).digest(),
+                "batch": record.batch_digest,
+                "chunk": record.chunk,
+                "serial": record.serial_number,
+                "issuer": record.idevid_issuer,
+            },
         )
+
+    def marks_of_persons(self, batch_digest: bytes | None = None) -> tuple[Mark, ...]:
+        """Every entry that a person made, oldest first.
+
+        Args:
+            batch_digest: only those on this batch or a chunk of it.
+
+        Raises:
+            Unavailable, StateError: as :meth:`find`.
+        """
+        return self._marks(_MARKS_OF_PERSONS, {"batch": batch_digest})
+
+    def bundles_of(self, batch_digest: bytes) -> int:
+        """How many bundles of a seed batch are loaded.
+
+        Raises:
+            Unavailable, StateError: as :meth:`find`.
+        """
+        ((count,),) = self._rows(_BUNDLES_OF_BATCH, (batch_digest,))
+        return int(count)
 
     def version(self) -> int:
         """A number that changes when anything in the file has: a load, or a mark.
@@ -148,7 +170,7 @@ class Reader:
     def _record(self, serial_number: str, rows: list[tuple[Any, ...]]) -> DeviceRecord:
         idevid_issuer, certificate, spki, presentation, chunk, bundle, *_ = rows[0]
         origin = self._origins.get(bundle) or self._read_origin(bundle)
-        status, reason = _standing(row[6:] for row in rows)
+        status, reason = standing(row[6:] for row in rows if row[6] is not None)
         return DeviceRecord(
             idevid_issuer=idevid_issuer,
             serial_number=serial_number,
@@ -171,7 +193,12 @@ class Reader:
         self._origins[bundle] = origin
         return origin
 
-    def _rows(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    def _marks(self, statement: str, values: Mapping[str, object]) -> tuple[Mark, ...]:
+        return tuple(_mark(row) for row in self._rows(statement, values))
+
+    def _rows(
+        self, statement: str, values: tuple[object, ...] | Mapping[str, object]
+    ) -> list[tuple[Any, ...]]:
         with self._reading() as connection:
             return connection.execute(statement, values).fetchall()
 
@@ -186,22 +213,25 @@ class Reader:
                 raise database_error(err, self._path) from err
 
 
+def _mark(row: tuple[Any, ...]) -> Mark:
+    number, verdict, reason, kind, digest, chunk, issuer, serial_number, marked_by, at = row
+    return Mark(
+        number=number,
+        verdict=Verdict(verdict),
+        reason=reason,
+        kind=MarkKind(kind),
+        digest=digest,
+        chunk=None if chunk == NO_CHUNK else chunk,
+        idevid_issuer=issuer,
+        serial_number=serial_number,
+        marked_by=marked_by,
+        marked_at=datetime.fromtimestamp(at, UTC),
+    )
+
+
 def _by_issuer(found: list[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
     """Rows of one device, one for each of its marks, brought together."""
     devices: dict[bytes, list[tuple[Any, ...]]] = {}
     for row in found:
         devices.setdefault(row[0], []).append(row)
     return list(devices.values())
-
-
-def _standing(marks: Iterable[tuple[Any, ...]]) -> tuple[DeviceStatus, str]:
-    """The gravest of a device's marks; of equals a person's before a re-issue's, then the first."""
-    judged = [
-        (status != DeviceStatus.REVOKED, reason == SUPERSEDED, number, DeviceStatus(status), reason)
-        for number, status, reason in marks
-        if number is not None  # the one row of a device without marks
-    ]
-    if not judged:
-        return DeviceStatus.ACTIVE, ""
-    *_, standing, reason = min(judged)
-    return standing, reason

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from brski.idevid.bundle import BundleOrigin, BundleWriter, CertifiedDevice, Revocation
 from brski.idevid.profile import IDevIDProfile
-from brski.idevid.record import Presentation
+from brski.idevid.record import DeviceRecord, Presentation
 from brski.pki import keys
 from brski.pki.extensions import subject_key_identifier
 from oem_backend.database.loader import LoadReport, load_bundle
+from oem_backend.database.marks import Subject, Verdict, add_mark, device_subject
 from tests.kit import pki
 
 CREATED: Final = datetime(2025, 3, 1, 8, 30, 0, tzinfo=UTC)
@@ -134,3 +135,13 @@ class Factory:
     def load_octets(self, database: Path, octets: bytes, *, late: bool = False) -> LoadReport:
         """Load a bundle that was written before."""
         return load_bundle(database, io.BytesIO(octets), self.keys, now=pki.NOW, late=late)
+
+
+def mark(database: Path, device: DeviceRecord, verdict: Verdict, reason: str) -> bool:
+    """What a person says of a device's key."""
+    return say(database, device_subject(device), verdict, reason)
+
+
+def say(database: Path, subject: Subject, verdict: Verdict, reason: str) -> bool:
+    """What a person says of anything."""
+    return add_mark(database, subject, verdict, reason, by="operator", now=pki.NOW)

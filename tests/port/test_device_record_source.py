@@ -17,7 +17,7 @@ from brski.edge.settings import Settings, read_settings
 from brski.edge.tls_server import server_context
 from brski.errors import FileUnusable, SettingsError, StateError, Unavailable
 from brski.idevid.record import DeviceRecord, DeviceStatus, Presentation
-from oem_backend.database.marks import mark_device
+from oem_backend.database.marks import Verdict, batch_subject
 from oem_backend.database.quota import Quota
 from oem_backend.database.reader import Reader
 from oem_backend.database.registrars import RegistrarGate, Usage
@@ -161,9 +161,24 @@ async def test_a_mark_shows_at_once(manufacturer: OEM, status: DeviceStatus) -> 
     """Marked devices are found like others: the registrar judges, and tells its operator why."""
     (record,) = await manufacturer.find("SN-1")
     assert record.status is DeviceStatus.ACTIVE
-    mark_device(manufacturer.database, record, status, "stolen", now=pki.NOW)
+    oem.mark(manufacturer.database, record, Verdict(status), "stolen")
     (record,) = await manufacturer.find("SN-1")
     assert (record.status, record.status_reason) == (status, "stolen")
+    oem.mark(manufacturer.database, record, Verdict.LIFTED, "found-again")
+    (record,) = await manufacturer.find("SN-1")
+    assert (record.status, record.status_reason) == (DeviceStatus.ACTIVE, "")
+
+
+@pytest.mark.parametrize("chunk", [None, 0])
+async def test_a_mark_on_a_batch_shows_at_once(manufacturer: OEM, chunk: int | None) -> None:
+    (record,) = await manufacturer.find("SN-1")
+    other = batch_subject(record.batch_digest, 1)
+    oem.say(manufacturer.database, other, Verdict.REVOKED, "seed-leak")
+    assert (await manufacturer.find("SN-1"))[0].status is DeviceStatus.ACTIVE
+    subject = batch_subject(record.batch_digest, chunk)
+    oem.say(manufacturer.database, subject, Verdict.REVOKED, "seed-leak")
+    (record,) = await manufacturer.find("SN-1")
+    assert (record.status, record.status_reason) == (DeviceStatus.REVOKED, "seed-leak")
 
 
 async def test_a_new_bundle_shows_at_once(manufacturer: OEM) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -211,7 +213,7 @@ def test_a_device_is_marked(
     document = out(capsys)
     assert (document["status"], document["status_reason"]) == (status, "stolen")
     (mark,) = document["marks"]
-    assert (mark["status"], mark["reason"], mark["kind"]) == (status, "stolen", "key")
+    assert (mark["verdict"], mark["reason"], mark["kind"]) == (status, "stolen", "key")
     assert mark["digest"] == document["spki_sha256"]
     assert database("show", "SN-1", "-s", loaded) == 0
     assert "mark  " in capsys.readouterr().out
@@ -230,12 +232,99 @@ def test_of_two_namesakes_the_right_one_is_marked(
     assert document["status"] == "revoked"
 
 
-@pytest.mark.parametrize("flags", [[], ["--revoked", "--flagged"]])
-def test_a_mark_is_one_of_two(
+@pytest.mark.parametrize("flags", [[], ["--revoked", "--flagged"], ["--flagged", "--lifted"]])
+def test_a_mark_is_one_of_three(
     loaded: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
 ) -> None:
     assert database("mark", "SN-1", *flags, "--reason", "stolen", "-s", loaded) == 2
-    assert "--revoked or --flagged" in capsys.readouterr().err
+    assert "--revoked, --flagged or --lifted" in capsys.readouterr().err
+
+
+def test_a_mark_is_lifted_by_another_entry(
+    loaded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ["-s", loaded, "--by", "Alice"]
+    assert database("mark", "SN-1", "--revoked", "--reason", "stolen", *said) == 0
+    assert database("mark", "SN-1", "--lifted", "--reason", "found-again", *said) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "SN-1: lifted, found-again"
+    assert database("show", "SN-1", "-s", loaded, "--json") == 0
+    document = out(capsys)
+    assert document["status"] == "active"
+    told = [(mark["verdict"], mark["reason"], mark["marked_by"]) for mark in document["marks"]]
+    assert told == [("revoked", "stolen", "Alice"), ("lifted", "found-again", "Alice")]
+    assert database("marks", "-s", loaded) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert "revoked stolen by Alice on key " in first
+    assert "lifted found-again by Alice on key " in second
+
+
+def test_a_mark_names_this_account_where_nobody_is_named(
+    loaded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ["--reason", "odd", "-s", loaded]
+    assert database("mark", "SN-1", "--flagged", *said, "--json") == 0
+    (mark,) = out(capsys)["marks"]
+    assert mark["marked_by"] == pwd.getpwuid(os.getuid()).pw_name
+    assert database("mark", "SN-1", "--flagged", *said, "--by", "J\u00fcrgen") == 2
+    assert "printable ASCII" in capsys.readouterr().err
+
+
+def test_a_batch_is_marked_before_a_bundle_of_it_is_there(
+    settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the device that comes with it is shown with why it is refused."""
+    digest = FACTORY.origin().batch_digest.hex()
+    said = ["mark", "--batch", digest, "--revoked", "--reason", "seed-leak", "-s", settings]
+    assert database(*said) == 0
+    assert capsys.readouterr().out == (
+        f"batch {digest}: revoked, seed-leak; no bundle of it is loaded yet, "
+        "it will count from then on\n"
+    )
+    path = bundle(settings, FACTORY.bundle([FACTORY.make("SN-1")]))
+    assert database("load", path, "-s", settings) == 0
+    assert database(*said, "--json") == 0
+    capsys.readouterr()
+    assert database("show", "SN-1", "-s", settings, "--json") == 0
+    document = out(capsys)
+    assert (document["status"], document["status_reason"]) == ("revoked", "seed-leak")
+    assert document["marks"][0]["kind"] == "batch"
+    lifted = ["mark", "SN-1", "--lifted", "--reason", "mistake", "-s", settings]
+    assert database(*lifted) == 0
+    assert capsys.readouterr().out == (
+        "SN-1: lifted, mistake (was so already); still revoked, seed-leak\n"
+    )
+
+
+def test_a_chunk_is_marked_and_listed(loaded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = FACTORY.origin().batch_digest.hex()
+    said = ["--batch", digest, "--chunk", "3", "--flagged", "--reason", "mixed-up", "-s", loaded]
+    assert database("mark", *said) == 0
+    assert capsys.readouterr().out == f"chunk 3 of batch {digest}: flagged, mixed-up\n"
+    assert database("mark", *said, "--json") == 0
+    document = out(capsys)
+    assert (document["added"], document["bundles_loaded"]) == (False, 2)
+    (mark,) = document["marks"]
+    assert (mark["kind"], mark["digest"], mark["chunk"]) == ("chunk", digest, 3)
+    assert database("marks", "--batch", digest, "-s", loaded) == 0
+    assert f"on chunk 3 of batch {digest}" in capsys.readouterr().out
+    assert database("marks", "--batch", "00" * 32, "--json", "-s", loaded) == 0
+    assert out(capsys) == {"marks": []}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        [],
+        ["SN-1", "--batch", "00" * 32],
+        ["SN-1", "--chunk", "0"],
+        ["--batch", "00" * 31],
+        ["--batch", "not hex"],
+        ["--batch", "00" * 32, "--chunk", "16384"],
+    ],
+)
+def test_what_is_marked_is_one_thing_that_can_be(loaded: Path, subject: list[str]) -> None:
+    assert database("mark", *subject, "--revoked", "--reason", "stolen", "-s", loaded) == 2
+    assert database("marks", "--json", "-s", loaded) == 0
 
 
 def test_a_mark_has_a_reason(loaded: Path, capsys: pytest.CaptureFixture[str]) -> None:

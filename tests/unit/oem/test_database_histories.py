@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from brski.errors import BundleRefused
 from brski.idevid.record import DeviceStatus
-from oem_backend.database.marks import mark_device
+from oem_backend.database.marks import Verdict, batch_subject
 from oem_backend.database.reader import Reader
 from oem_backend.database.schema import open_to_write
 from tests.kit import oem, pki
@@ -36,7 +36,10 @@ MADE = {
 DEVICES = st.dictionaries(st.sampled_from(SERIALS), st.integers(0, len(KEYS) - 1), min_size=1)
 REPLACED = st.lists(st.sampled_from(sorted(MADE)), max_size=2, unique=True)
 LOADS = st.tuples(st.just("load"), st.sampled_from(GENERATIONS), DEVICES, REPLACED, st.booleans())
-MARKS = st.tuples(st.just("mark"), st.sampled_from(SERIALS))
+VERDICTS = st.sampled_from(Verdict)
+MARKS = st.tuples(st.just("mark"), st.sampled_from(SERIALS), VERDICTS)
+BATCHES = st.tuples(st.just("batch"), st.sampled_from((None, 0, 1)), VERDICTS)
+BATCH = FACTORY.origin().batch_digest
 
 
 def _load(database: Path, step: Sequence[Any]) -> None:
@@ -49,12 +52,12 @@ def _load(database: Path, step: Sequence[Any]) -> None:
     FACTORY.load_octets(database, FACTORY.bundle(entries, generation=generation), late=late)
 
 
-def _mark(database: Path, serial_number: str) -> None:
+def _mark(database: Path, serial_number: str, verdict: Verdict) -> None:
     reader = Reader(database)
     found = reader.find(None, serial_number)
     reader.close()
     for record in found:
-        mark_device(database, record, DeviceStatus.REVOKED, "stolen", now=pki.NOW)
+        oem.mark(database, record, verdict, "stolen")
 
 
 def _rows(database: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -72,7 +75,6 @@ class Seen:
         self.database = database
         self.generations: dict[str, int] = {}
         self.marks: list[tuple[Any, ...]] = []
-        self.stolen: set[bytes] = set()
 
     def everything(self) -> list[list[tuple[Any, ...]]]:
         return [
@@ -87,8 +89,10 @@ class Seen:
         marks = _rows(self.database, "SELECT * FROM mark ORDER BY number")
         assert marks[: len(self.marks)] == self.marks, "a mark has changed"
         self.marks = marks
-        self.stolen |= {row[1] for row in marks if row[2] == "key"}
-        marked = {row[1] for row in marks}
+        lifted: dict[tuple[Any, ...], bool] = {}
+        for row in marks:  # digest, kind, chunk: what was said last
+            lifted[row[1:4]] = row[6] == "lifted"
+        marked = {subject for subject, is_lifted in lifted.items() if not is_lifted}
         standing = {row[0]: row for row in _rows(self.database, "SELECT * FROM device")}
         active = [record.spki for record in found if record.status is DeviceStatus.ACTIVE]
         assert len(active) == len(set(active)), "one key, two active devices"
@@ -97,13 +101,17 @@ class Seen:
             assert record.generation >= self.generations.get(record.serial_number, 0)
             self.generations[record.serial_number] = record.generation
             is_active = record.status is DeviceStatus.ACTIVE
-            assert is_active == (certificate not in marked and key not in marked)
-            if key in self.stolen:
-                assert record.status_reason == "stolen"
+            subjects = {
+                (certificate, "certificate", -1),
+                (key, "key", -1),
+                (BATCH, "batch", -1),
+                (BATCH, "chunk", record.chunk),
+            }
+            assert is_active == marked.isdisjoint(subjects)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(LOADS | MARKS, max_size=6))
+@settings(max_examples=80, deadline=None)
+@given(st.lists(LOADS | MARKS | BATCHES, max_size=6))
 def test_every_history_keeps_the_promises(steps: list[Sequence[Any]]) -> None:
     """Marks stay and count, generations never fall, keys are one device's, refused is undone."""
     with tempfile.TemporaryDirectory() as folder:
@@ -115,8 +123,11 @@ def test_every_history_keeps_the_promises(steps: list[Sequence[Any]]) -> None:
             try:
                 if step[0] == "load":
                     _load(database, step)
+                elif step[0] == "mark":
+                    _mark(database, *step[1:])
                 else:
-                    _mark(database, step[1])
+                    _, chunk, verdict = step
+                    oem.say(database, batch_subject(BATCH, chunk), verdict, "seed-leak")
             except BundleRefused:
                 assert seen.everything() == before
             seen.check()

@@ -12,7 +12,7 @@ from brski.edge.sqlite import connect
 from brski.errors import StateError, Unavailable
 from brski.idevid.record import DeviceStatus, Presentation
 from brski.pki import keys
-from oem_backend.database.marks import mark_device
+from oem_backend.database.marks import Verdict
 from oem_backend.database.reader import _FIND_BY_PAIR, _FIND_BY_SERIAL, Reader
 from oem_backend.database.schema import APPLICATION_ID, STEPS, open_to_write
 from tests.kit import oem, pki
@@ -95,7 +95,7 @@ def test_a_mark_shows_at_once_and_changes_the_version(factory: oem.Factory, data
     (record,) = reader.find(None, "SN-1")
     before = reader.version()
     assert reader.version() == before
-    assert mark_device(database, record, DeviceStatus.FLAGGED, "clone-suspected", now=pki.NOW)
+    assert oem.mark(database, record, Verdict.FLAGGED, "clone-suspected")
     assert reader.version() != before
     (marked,) = reader.find(None, "SN-1")
     assert (marked.status, marked.status_reason) == (DeviceStatus.FLAGGED, "clone-suspected")
@@ -223,4 +223,8 @@ def test_look_ups_use_their_index(
     connection = open_to_write(database)
     plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
     connection.close()
-    assert [row[3].split()[:2] for row in plan] == [["SEARCH", "device"], ["SEARCH", "mark"]]
+    assert [row[3].split()[:2] for row in plan] == [
+        ["SEARCH", "device"],
+        ["SEARCH", "bundle"],
+        ["SEARCH", "mark"],
+    ]

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from brski.errors import StateError
 from brski.idevid.record import DeviceStatus
 from brski.idevid.record_json import RECORDS_LIMIT, decode_records
-from oem_backend.database.marks import mark_device
+from oem_backend.database.marks import Verdict
 from oem_backend.database.query import Question
 from oem_backend.database.quota import Quota
 from oem_backend.database.reader import Reader
@@ -38,7 +38,7 @@ def test_an_answer_is_encoded_once_until_something_changes(database: Path) -> No
     first = ask(directory, Question("SN-1"))
     assert ask(directory, Question("SN-1")) is first
     (other,) = reader.find(None, "SN-2")
-    mark_device(database, other, DeviceStatus.FLAGGED, "odd", now=pki.NOW)
+    oem.mark(database, other, Verdict.FLAGGED, "odd")
     again = ask(directory, Question("SN-1"))
     assert again is not first
     assert again == first  # the same octets and ETag: this device has not changed
