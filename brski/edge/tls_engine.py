@@ -24,11 +24,12 @@ from ipaddress import ip_address
 from typing import Any, Final, NoReturn, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
 from brski.errors import KeyUnusable, TooLarge
 from brski.pki.keys import parse_certificate
-from brski.pki.signatures import PrivateKey
+from brski.pki.signatures import ClassicPrivateKey, PrivateKey
 from brski.registry import CERTIFICATES_LIMIT
 
 T = TypeVar("T")
@@ -406,11 +407,25 @@ def _load(
         engine.use_certificate(chain[0])
         for issuer in chain[1:]:
             engine.add_extra_chain_cert(issuer)
-        engine.use_privatekey(private_key)
+        engine.use_privatekey(_as_openssl_takes_it(private_key))
         engine.check_privatekey()
     except SSL.Error as err:
         reason = _ssl_error(err).reason
         raise KeyUnusable(f"key and certificate are of no use for TLS: {reason}") from err
+
+
+def _as_openssl_takes_it(private_key: PrivateKey) -> ClassicPrivateKey | crypto.PKey:
+    """*private_key* as pyOpenSSL takes it: it knows no ML-DSA objects, the OpenSSL below does."""
+    if isinstance(private_key, ClassicPrivateKey):
+        return private_key
+    return crypto.load_privatekey(
+        crypto.FILETYPE_ASN1,
+        private_key.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )
 
 
 def _as_sni(server_hostname: str | bytes) -> bytes:

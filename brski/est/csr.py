@@ -15,7 +15,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
 from brski import registry
 from brski.errors import LocalError, Malformed, SignatureInvalid, UnknownFormat
@@ -34,7 +34,7 @@ from brski.est.attributes import (
 from brski.pki import der
 from brski.pki.keys import UNREADABLE, encode_spki, load_spki
 from brski.pki.signatures import public_key_of, signature_algorithm
-from brski.pki.signer import PublicKey, Signer
+from brski.pki.signer import MLDSAPublicKey, PublicKey, Signer
 
 CSR_OCTETS: Final = 16 * 1024  # ours: one with an RSA-4096 key and ten names needs 2 kB
 CHALLENGE_PASSWORD_CHARACTERS: Final = 255  # RFC 2985 §5.4.1, pkcs-9-ub-challengePassword
@@ -50,7 +50,14 @@ _RSA_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     registry.SHA384_WITH_RSA: hashes.SHA384(),
     registry.SHA512_WITH_RSA: hashes.SHA512(),
 }
-SIGNATURE_ALGORITHMS: Final = frozenset({*_EC_HASHES, *_RSA_HASHES, registry.ID_ED25519})  # dotted
+# Algorithms that sign what they are given, each with the one kind of key that it is of.
+_RAW: Final[dict[str, type[ed25519.Ed25519PublicKey | MLDSAPublicKey]]] = {
+    registry.ID_ED25519: ed25519.Ed25519PublicKey,
+    registry.ID_ML_DSA_44: mldsa.MLDSA44PublicKey,
+    registry.ID_ML_DSA_65: mldsa.MLDSA65PublicKey,
+    registry.ID_ML_DSA_87: mldsa.MLDSA87PublicKey,
+}
+SIGNATURE_ALGORITHMS: Final = frozenset({*_EC_HASHES, *_RSA_HASHES, *_RAW})  # dotted
 # Windows XP's own attribute for extensions: a second list, which a CA behind us could honour
 _MS_EXTENSION_REQUEST: Final = "1.3.6.1.4.1.311.2.1.14"
 _PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")
@@ -123,8 +130,8 @@ def build_csr(
 def parse_csr(data: bytes) -> CSR:
     """Read a certificate request and verify that its sender holds the key.
 
-    ECDSA with SHA-256, SHA-384 or SHA-512 on either curve, RSA PKCS #1 v1.5 with the same, and
-    Ed25519 are verified. Attributes that are not known are kept and not judged.
+    ECDSA with SHA-256, SHA-384 or SHA-512 on either curve, RSA PKCS #1 v1.5 with the same,
+    Ed25519 and ML-DSA are verified. Attributes that are not known are kept and not judged.
 
     Args:
         data: DER, whole.
@@ -193,7 +200,7 @@ def _signature_algorithm_of(data: bytes, element: der.Element) -> str:
     if oid in _RSA_HASHES:  # NULL, and its absence taken (RFC 4055 §5)
         known = [der.octets_of(data, one) for one in parameters] in ([], [der.encode(der.NULL)])
     else:
-        known = not parameters and (oid in _EC_HASHES or oid == registry.ID_ED25519)
+        known = not parameters and (oid in _EC_HASHES or oid in _RAW)
     if not known:
         raise UnknownFormat(f"CSR signature algorithm {oid} is not spoken", section=_SECTION)
     return oid
@@ -214,7 +221,7 @@ def _check_possession(public_key: PublicKey, oid: str, signature: bytes, info: b
             public_key.verify(signature, info, ec.ECDSA(_EC_HASHES[oid]))
         elif isinstance(public_key, rsa.RSAPublicKey) and oid in _RSA_HASHES:
             public_key.verify(signature, info, padding.PKCS1v15(), _RSA_HASHES[oid])
-        elif isinstance(public_key, ed25519.Ed25519PublicKey) and oid == registry.ID_ED25519:
+        elif oid in _RAW and isinstance(public_key, _RAW[oid]):
             public_key.verify(signature, info)
         else:
             raise UnknownFormat(f"CSR signature algorithm {oid} is not its key's", section=_SECTION)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from brski import registry
 from brski.errors import CSRMismatch
@@ -27,7 +27,7 @@ _SECTION: Final = "RFC 9908 §3.2"
 class KeyRequirement:
     """A kind of key; a part that is None is the client's to choose."""
 
-    algorithm: str  # dotted: id-ecPublicKey, rsaEncryption, id-Ed25519
+    algorithm: str  # dotted: id-ecPublicKey, rsaEncryption, id-Ed25519, id-ml-dsa-65 and the like
     curve: str | None = None  # dotted
     rsa_bits: int | None = None
 
@@ -48,6 +48,9 @@ class KeyRequirement:
 P256: Final = KeyRequirement(algorithm=registry.ID_EC_PUBLIC_KEY, curve=registry.SECP256R1)
 P384: Final = KeyRequirement(algorithm=registry.ID_EC_PUBLIC_KEY, curve=registry.SECP384R1)
 ED25519: Final = KeyRequirement(algorithm=registry.ID_ED25519)
+ML_DSA_44: Final = KeyRequirement(algorithm=registry.ID_ML_DSA_44)
+ML_DSA_65: Final = KeyRequirement(algorithm=registry.ID_ML_DSA_65)
+ML_DSA_87: Final = KeyRequirement(algorithm=registry.ID_ML_DSA_87)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,4 +145,8 @@ def _kind_of(public_key: PublicKey) -> KeyRequirement:
         return KeyRequirement(algorithm=registry.ID_EC_PUBLIC_KEY, curve=curve)
     if isinstance(public_key, ed25519.Ed25519PublicKey):
         return ED25519
-    return KeyRequirement(algorithm=registry.RSA_ENCRYPTION, rsa_bits=public_key.key_size)
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return KeyRequirement(algorithm=registry.RSA_ENCRYPTION, rsa_bits=public_key.key_size)
+    if isinstance(public_key, mldsa.MLDSA44PublicKey):
+        return ML_DSA_44
+    return ML_DSA_65 if isinstance(public_key, mldsa.MLDSA65PublicKey) else ML_DSA_87

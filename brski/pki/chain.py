@@ -65,6 +65,9 @@ _SIGNATURE_ALGORITHMS: Final = frozenset(
         "1.2.840.113549.1.1.12",  # sha384WithRSAEncryption, RFC 4055 §5
         "1.2.840.113549.1.1.13",  # sha512WithRSAEncryption, RFC 4055 §5
         registry.ID_ED25519,
+        registry.ID_ML_DSA_44,
+        registry.ID_ML_DSA_65,
+        registry.ID_ML_DSA_87,
     }
 )
 

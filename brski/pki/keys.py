@@ -15,7 +15,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -28,16 +28,21 @@ from brski.pki.signer import PublicKey
 
 RSA_BITS: Final = (2048, 4096)  # least and most: below is weak, above a verification costs too much
 RSA_EXPONENT: Final = 65537
+MLDSA_PUBLIC_KEYS: Final = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 
 _CERTIFICATE_OCTETS_LIMIT: Final = 32 * 1024
 _SECTION: Final = "RFC 5480 §2.2"
 
 # The SubjectPublicKeyInfo of each elliptic key type starts with the same octets: lengths, the named
-# curve and the mark of an uncompressed point (04), so nothing else gets past the comparison.
+# curve and the mark of an uncompressed point (04), so nothing else gets past the comparison. ML-DSA
+# has no parameters, not even NULL (RFC 9881 §2).
 _FIXED_HEADS: Final = (
     bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"),  # P-256
     bytes.fromhex("3076301006072a8648ce3d020106052b8104002203620004"),  # P-384
     bytes.fromhex("302a300506032b6570032100"),  # Ed25519
+    bytes.fromhex("30820532300b06096086480165030403110382052100"),  # ML-DSA-44
+    bytes.fromhex("308207b2300b0609608648016503040312038207a100"),  # ML-DSA-65
+    bytes.fromhex("30820a32300b060960864801650304031303820a2100"),  # ML-DSA-87
 )
 # That of an RSA key of a kind that we take stands after a header of four octets, its parameters are
 # NULL.
@@ -68,7 +73,8 @@ _PEM_CERTIFICATE: Final = re.compile(
 def check_public_key(key: object) -> PublicKey:
     """Return *key* if signatures may be verified under it.
 
-    Accepted are P-256, P-384, Ed25519, and RSA of 2048 to 4096 bits with exponent 65537.
+    Accepted are P-256, P-384, Ed25519, ML-DSA-44, ML-DSA-65, ML-DSA-87, and RSA of 2048 to 4096
+    bits with exponent 65537.
 
     Args:
         key: a public key object of ``cryptography``, or the DER of a SubjectPublicKeyInfo (then
@@ -77,7 +83,7 @@ def check_public_key(key: object) -> PublicKey:
     Raises:
         KeyNotAllowed: another type, curve, size, exponent or point form.
 
-    RFC 5480 §2; RFC 8017 §3.1; RFC 8410 §3.
+    RFC 5480 §2; RFC 8017 §3.1; RFC 8410 §3; RFC 9881 §4.
     """
     if isinstance(key, bytes):
         return load_spki(key)
@@ -85,7 +91,7 @@ def check_public_key(key: object) -> PublicKey:
         if not isinstance(key.curve, (ec.SECP256R1, ec.SECP384R1)):
             raise KeyNotAllowed(f"curve {key.curve.name} is not accepted", section=_SECTION)
         return key
-    if isinstance(key, ed25519.Ed25519PublicKey):
+    if isinstance(key, ed25519.Ed25519PublicKey | MLDSA_PUBLIC_KEYS):
         return key
     if isinstance(key, rsa.RSAPublicKey):
         return _check_rsa(key)
@@ -116,11 +122,12 @@ def load_spki(spki: bytes) -> PublicKey:
         KeyNotAllowed: not one of the accepted kinds in its one accepted encoding: named curve,
             uncompressed point, minimal DER.
 
-    RFC 5480 §2; RFC 8410 §4.
+    RFC 5480 §2; RFC 8410 §4; RFC 9881 §4.
     """
     if not spki.startswith(_FIXED_HEADS) and spki[4:19] != _RSA_ALGORITHM:
         raise KeyNotAllowed(
-            "public key is not P-256 or P-384 by name with an uncompressed point, Ed25519 or RSA",
+            "public key is not P-256 or P-384 by name with an uncompressed point, Ed25519, ML-DSA "
+            "or RSA",
             section=_SECTION,
         )
     try:

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
 from brski import registry
 from brski.errors import SignatureInvalid
@@ -18,7 +18,13 @@ from brski.pki import der
 from brski.pki.keys import check_public_key
 from brski.pki.signer import PublicKey, Signer
 
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+MLDSAPrivateKey: TypeAlias = (
+    mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+)
+ClassicPrivateKey: TypeAlias = (
+    ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+)
+PrivateKey: TypeAlias = ClassicPrivateKey | MLDSAPrivateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,14 @@ _RSA: Final = _Suite(
     digest_oid=registry.ID_SHA256,
     digest_name="sha256",
 )
+_MLDSA_44, _MLDSA_65, _MLDSA_87 = (
+    _Suite(
+        signature_algorithm=der.encode(der.SEQUENCE, der.encode_oid(oid)),
+        digest_oid=registry.ID_SHA512,  # RFC 9882 §3.3
+        digest_name="sha512",
+    )
+    for oid in (registry.ID_ML_DSA_44, registry.ID_ML_DSA_65, registry.ID_ML_DSA_87)
+)
 _ECDSA: Final[dict[type[ec.EllipticCurve], ec.ECDSA]] = {
     ec.SECP256R1: ec.ECDSA(hashes.SHA256()),
     ec.SECP384R1: ec.ECDSA(hashes.SHA384()),
@@ -66,19 +80,25 @@ def _suite(public_key: PublicKey) -> _Suite:
     key = check_public_key(public_key)
     if isinstance(key, ec.EllipticCurvePublicKey):
         return _P256 if isinstance(key.curve, ec.SECP256R1) else _P384
-    return _ED25519 if isinstance(key, ed25519.Ed25519PublicKey) else _RSA
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return _ED25519
+    if isinstance(key, rsa.RSAPublicKey):
+        return _RSA
+    if isinstance(key, mldsa.MLDSA44PublicKey):
+        return _MLDSA_44
+    return _MLDSA_65 if isinstance(key, mldsa.MLDSA65PublicKey) else _MLDSA_87
 
 
 def signature_algorithm(public_key: PublicKey) -> bytes:
     """The AlgorithmIdentifier of every signature under *public_key*, DER.
 
     ecdsa-with-SHA256 for P-256, ecdsa-with-SHA384 for P-384, Ed25519, sha256WithRSAEncryption for
-    RSA.
+    RSA, and ML-DSA of the key's parameter set, pure and with an empty context.
 
     Raises:
         KeyNotAllowed: see :func:`brski.pki.keys.check_public_key`.
 
-    RFC 5758 §3.2; RFC 8410 §3; RFC 4055 §5.
+    RFC 5758 §3.2; RFC 8410 §3; RFC 4055 §5; RFC 9881 §3.
     """
     return _suite(public_key).signature_algorithm
 
@@ -89,7 +109,7 @@ def digest_algorithm(public_key: PublicKey) -> tuple[str, str]:
     Raises:
         KeyNotAllowed: see :func:`brski.pki.keys.check_public_key`.
 
-    RFC 5754 §2; RFC 8419 §3.1.
+    RFC 5754 §2; RFC 8419 §3.1; RFC 9882 §3.3.
     """
     suite = _suite(public_key)
     return suite.digest_oid, suite.digest_name
@@ -109,7 +129,7 @@ def verify(public_key: PublicKey, signature: bytes, data: bytes, *, what: str) -
 
     Args:
         public_key: checked here; may come straight from a certificate.
-        signature: DER ECDSA-Sig-Value, 64 raw octets for Ed25519, PKCS #1 v1.5 for RSA.
+        signature: DER ECDSA-Sig-Value, raw octets for Ed25519 and ML-DSA, PKCS #1 v1.5 for RSA.
         data: what was signed, whole.
         what: the signed thing, for the message: ``"voucher-request"``.
 
@@ -138,7 +158,8 @@ def sign(private_key: PrivateKey, data: bytes, *, deterministic: bool = False) -
         private_key: in process; a token signs for itself.
         data: to be signed, whole.
         deterministic: for ECDSA, draw the nonce from key and message (RFC 6979), so that the same
-            input gives the same octets; Ed25519 and RSA always do.
+            input gives the same octets; Ed25519 and RSA always do. ML-DSA never does here: the
+            library offers its hedged variant alone (FIPS 204 §3.4).
 
     Returns:
         As :meth:`brski.pki.signer.Signer.sign`.

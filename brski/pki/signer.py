@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Protocol, TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
-PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+MLDSAPublicKey: TypeAlias = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+PublicKey: TypeAlias = (
+    ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey | MLDSAPublicKey
+)
 
 
 class Signer(Protocol):
@@ -26,8 +29,8 @@ class Signer(Protocol):
 
         Returns:
             What X.509 and CMS carry: DER ECDSA-Sig-Value (SHA-256 with P-256, SHA-384 with P-384),
-            64 raw octets for Ed25519, PKCS #1 v1.5 with SHA-256 for RSA. See
-            :mod:`brski.pki.signatures`.
+            64 raw octets for Ed25519, PKCS #1 v1.5 with SHA-256 for RSA, 2420, 3309 or 4627 raw
+            octets for ML-DSA. See :mod:`brski.pki.signatures`.
 
         Raises:
             KeyUnusable: the key cannot sign now.

@@ -27,6 +27,9 @@ from brski.registry import (
     ID_DATA,
     ID_ED25519,
     ID_MESSAGE_DIGEST,
+    ID_ML_DSA_44,
+    ID_ML_DSA_65,
+    ID_ML_DSA_87,
     ID_SHA256,
     ID_SHA384,
     ID_SHA512,
@@ -69,11 +72,16 @@ def _algorithm(oid: str, *parameters: bytes) -> bytes:
 _NULL: Final = der.encode(der.NULL)
 _RSA: Final = _algorithm(SHA256_WITH_RSA, _NULL)
 _BARE_RSA: Final = _algorithm(RSA_ENCRYPTION, _NULL)
-# Signature AlgorithmIdentifier -> the one digest that goes with it (RFC 5754 §3; RFC 8419 §3.1).
+# Signature AlgorithmIdentifier -> the one digest that goes with it (RFC 5754 §3; RFC 8419 §3.1;
+# RFC 9882 §3.3).
 _SIGNATURES: Final = {
     _algorithm(ECDSA_WITH_SHA256): der.encode_oid(ID_SHA256),
     _algorithm(ECDSA_WITH_SHA384): der.encode_oid(ID_SHA384),
     _algorithm(ID_ED25519): der.encode_oid(ID_SHA512),
+    **{
+        _algorithm(oid): der.encode_oid(ID_SHA512)  # RFC 9882 §3.3
+        for oid in (ID_ML_DSA_44, ID_ML_DSA_65, ID_ML_DSA_87)
+    },
     _RSA: der.encode_oid(ID_SHA256),
     _BARE_RSA: der.encode_oid(ID_SHA256),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from brski import registry
 from brski.errors import UnknownFormat
@@ -20,6 +20,12 @@ def generate_key(kind: KeyRequirement) -> PrivateKey:
     """
     if kind.algorithm == registry.ID_ED25519:
         return ed25519.Ed25519PrivateKey.generate()
+    if kind.algorithm == registry.ID_ML_DSA_44:
+        return mldsa.MLDSA44PrivateKey.generate()
+    if kind.algorithm == registry.ID_ML_DSA_65:
+        return mldsa.MLDSA65PrivateKey.generate()
+    if kind.algorithm == registry.ID_ML_DSA_87:
+        return mldsa.MLDSA87PrivateKey.generate()
     if kind.algorithm == registry.RSA_ENCRYPTION and kind.rsa_bits is not None:
         return rsa.generate_private_key(_EXPONENT, kind.rsa_bits)
     if kind.curve == registry.SECP256R1:

@@ -25,10 +25,10 @@ from brski.seed.record import MOST_CHIP_ID_OCTETS, SeedRecord, seed_fingerprint
 
 PROOF_LABEL: Final = b"brski factory proof v1"
 
-_MOST_OCTETS: Final = 1 << 24  # of a job or an answer; the largest chunk has 6 MB
+_MOST_OCTETS: Final = 1 << 27  # of a job, 6 MB, or an answer: 10,000 ML-DSA-87 keys have 73 MB
 _FINGERPRINT_OCTETS: Final = 32
-_MOST_SPKI_OCTETS: Final = 1024
-_MOST_PROOF_OCTETS: Final = 1024
+_MOST_SPKI_OCTETS: Final = 4096
+_MOST_PROOF_OCTETS: Final = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from brski.pki import der
@@ -72,8 +72,8 @@ def raw_csr(
 
 
 def _sign(key: PrivateKey, data: bytes, digest: hashes.HashAlgorithm | None) -> bytes:
-    if digest is None or isinstance(key, ed25519.Ed25519PrivateKey):
-        return sign(key, data)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
+    if digest is not None and isinstance(key, ec.EllipticCurvePrivateKey):
         return key.sign(data, ec.ECDSA(digest))
-    return key.sign(data, padding.PKCS1v15(), digest)
+    if digest is not None and isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, padding.PKCS1v15(), digest)
+    return sign(key, data)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -46,12 +46,21 @@ REGISTRAR_EKUS: Final = (
 )
 
 
+_MLDSA: Final[dict[str, type[signatures.MLDSAPrivateKey]]] = {
+    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+}
+
+
 def make_key(kind: str = "P-256") -> signatures.PrivateKey:
-    """A new private key: P-256, P-384, P-521, Ed25519, RSA-1024 ... (those are re-used)."""
+    """A new private key: P-256, P-384, P-521, Ed25519, ML-DSA-44 ..., RSA-1024 ... (re-used)."""
     if kind.startswith("RSA-"):
         return _rsa_key(int(kind.removeprefix("RSA-")))
     if kind == "Ed25519":
         return ed25519.Ed25519PrivateKey.generate()
+    if kind in _MLDSA:
+        return _MLDSA[kind].generate()
     curves = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
     return ec.generate_private_key(curves[kind])
 
@@ -188,10 +197,10 @@ def _sign(
     digest: Digest | None,
     deterministic: bool,
 ) -> x509.Certificate:
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return builder.sign(key, None)
     if isinstance(key, rsa.RSAPrivateKey):
         return builder.sign(key, digest or hashes.SHA256())
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        return builder.sign(key, None)
     default = hashes.SHA256() if key.curve.key_size == 256 else hashes.SHA384()
     return builder.sign(key, digest or default, ecdsa_deterministic=deterministic)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from brski.errors import KeyNotAllowed, KeyUnusable
 from brski.pki import signatures
@@ -14,16 +14,25 @@ from brski.pki.keys import check_public_key
 from brski.pki.signatures import PrivateKey
 from brski.pki.signer import PublicKey
 
+_KNOWN = (
+    ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | rsa.RSAPrivateKey
+    | mldsa.MLDSA44PrivateKey
+    | mldsa.MLDSA65PrivateKey
+    | mldsa.MLDSA87PrivateKey
+)
+
 
 class KeySigner:
     """Implements :class:`brski.pki.signer.Signer` with a key in memory.
 
     Args:
-        private_key: P-256, P-384, Ed25519, or RSA of 2048 to 4096 bits.
+        private_key: P-256, P-384, Ed25519, ML-DSA, or RSA of 2048 to 4096 bits.
         chain: the key's certificate first, then its issuers; may be empty.
         deterministic: make ECDSA nonces as RFC 6979 has them, so that the same data gives the same
-            signature. Ed25519 and RSA do so always. Off, ECDSA nonces come from the system's
-            generator.
+            signature. Ed25519 and RSA do so always, ML-DSA never. Off, ECDSA nonces come from the
+            system's generator.
 
     Raises:
         KeyUnusable: a key of another kind, or the first certificate is for another key.
@@ -65,9 +74,9 @@ class KeySigner:
 
         Returns:
             DER ECDSA-Sig-Value (SHA-256 with P-256, SHA-384 with P-384), 64 raw octets for
-            Ed25519, PKCS #1 v1.5 with SHA-256 for RSA.
+            Ed25519, PKCS #1 v1.5 with SHA-256 for RSA, raw octets for ML-DSA.
 
-        RFC 5758 §3.2; RFC 8410 §6; RFC 8017 §8.2; RFC 6979.
+        RFC 5758 §3.2; RFC 8410 §6; RFC 8017 §8.2; RFC 6979; RFC 9881 §3.
         """
         return signatures.sign(self._private_key, data, deterministic=self._deterministic)
 
@@ -84,9 +93,8 @@ def check_private_key(private_key: object) -> PrivateKey:
     Raises:
         KeyUnusable: its public half is not of an accepted kind (:mod:`brski.pki.keys`).
     """
-    hint = "use P-256, P-384, Ed25519, or RSA of 2048 to 4096 bits"
-    known = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
-    if not isinstance(private_key, known):
+    hint = "use P-256, P-384, Ed25519, ML-DSA, or RSA of 2048 to 4096 bits"
+    if not isinstance(private_key, _KNOWN):
         name = type(private_key).__name__
         raise KeyUnusable(f"a {name} is not a key that we sign with", hint=hint)
     try:

@@ -31,7 +31,7 @@ from brski.pki.signer import Signer
 from tests.kit import pki
 from tests.kit.programs import require_program
 
-KINDS = ["P-256", "P-384", "Ed25519", "RSA-2048"]
+KINDS = ["P-256", "P-384", "Ed25519", "RSA-2048", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -42,7 +42,7 @@ def test_signature_verifies_under_the_key_and_its_one_algorithm(kind: str) -> No
     signatures.verify(signer.public_key, signature, b"data", what="test")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS[:4])
 def test_deterministic_signer_signs_the_same_octets(kind: str) -> None:
     """RFC 6979 for ECDSA: the same data at every boot gives the same certificate."""
     signer = KeySigner(pki.make_key(kind), deterministic=True)

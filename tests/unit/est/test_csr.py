@@ -73,7 +73,9 @@ def name_of(*parts: tuple[str, int, bytes]) -> bytes:
 
 
 @pytest.mark.requirement("ESTS-7")
-@pytest.mark.parametrize("kind", ["P-256", "P-384", "Ed25519", "RSA-2048"])
+@pytest.mark.parametrize(
+    "kind", ["P-256", "P-384", "Ed25519", "RSA-2048", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
+)
 def test_what_is_made_reads_back(kind: str) -> None:
     """Every part of a request, for every kind of key that may have one."""
     key = pki.make_key(kind)
@@ -199,7 +201,9 @@ def test_no_request_is_made_for_a_key_that_nobody_takes() -> None:
 
 
 @pytest.mark.requirement("ESTS-7")
-@pytest.mark.parametrize("kind", ["P-256", "P-384", "Ed25519", "RSA-2048"])
+@pytest.mark.parametrize(
+    "kind", ["P-256", "P-384", "Ed25519", "RSA-2048", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
+)
 def test_a_request_for_a_stranger_s_key_is_refused(kind: str) -> None:
     """The same request, its key replaced by another of the same kind."""
     key, other = pki.make_key(kind), pki.make_key(kind)

@@ -51,7 +51,7 @@ def refused(requirements: CSRRequirements, request: CSR) -> str:
 
 def test_no_requirement_takes_any_key_and_grants_no_extension() -> None:
     """A missing policy means no: what nobody announced is not signed."""
-    for kind in ("P-256", "P-384", "Ed25519", "RSA-2048"):
+    for kind in ("P-256", "P-384", "Ed25519", "RSA-2048", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"):
         CSRRequirements().check(csr(kind=kind))
     assert est.SAN_OID in refused(CSRRequirements(), csr(est.SAN))
 

@@ -24,7 +24,8 @@ from brski.idevid.assertion import (
 from brski.pki import der, extensions, keys, names
 from tests.kit import pki
 
-KINDS = ("P-256", "P-384", "Ed25519")
+DETERMINISTIC = ("P-256", "P-384", "Ed25519")
+KINDS = (*DETERMINISTIC, "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 KEY = pki.make_key()
 SIGNER = pki.KeySigner(KEY)
 SKI = x509.SubjectKeyIdentifier.from_public_key(KEY.public_key())
@@ -54,7 +55,7 @@ def test_what_is_asserted_is_read(
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DETERMINISTIC)
 def test_every_boot_comes_to_the_same_octets(kind: str) -> None:
     signer = pki.KeySigner(pki.make_key(kind))
     boots = [assertion_certificate(signer, "SN-1", masa_url=pki.MASA_URL) for _ in range(2)]

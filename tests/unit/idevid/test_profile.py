@@ -31,7 +31,10 @@ CREATED = datetime(2025, 3, 1, 8, 30, 0, tzinfo=UTC)
 HARDWARE_TYPE = "1.3.6.1.4.1.32473.7"
 ISSUERS = {kind: pki.make_pki(kind=kind) for kind in ("P-256", "P-384", "Ed25519")}
 ISSUER = ISSUERS["P-256"]
-DEVICE_KEYS = {kind: pki.make_key(kind) for kind in ("P-256", "P-384", "Ed25519")}
+DEVICE_KEYS = {
+    kind: pki.make_key(kind)
+    for kind in ("P-256", "P-384", "Ed25519", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
+}
 SERIAL_NUMBERS = st.from_regex(r"[A-Za-z0-9.:-]{1,64}", fullmatch=True)
 
 

@@ -20,7 +20,7 @@ from tests.kit import pki
 
 ISSUER = pki.make_pki()
 IDEVID = pki.make_idevid(ISSUER)
-ALLOWED = ("P-256", "P-384", "Ed25519", "RSA-2048")
+ALLOWED = ("P-256", "P-384", "Ed25519", "RSA-2048", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 
 
 def _spki(private_key: Any) -> bytes:
@@ -62,6 +62,38 @@ def test_other_kinds_of_keys_are_refused(kind: str) -> None:
         keys.check_public_key(REFUSED[kind].public_key())
     with pytest.raises(KeyNotAllowed):
         keys.load_spki(_spki(REFUSED[kind]))
+
+
+@pytest.mark.parametrize("kind", ALLOWED[-3:])
+def test_ml_dsa_keys_have_one_encoding(kind: str) -> None:
+    """RFC 9881 §2, §4: no parameters, not even NULL; the raw key and nothing around it."""
+    spki = _spki(pki.make_key(kind))
+    raw = spki[-(len(spki) - 22) :]
+    algorithm = der.octets_of(spki, der.children(spki, der.read_element(spki))[0])
+    with_null = der.encode(der.SEQUENCE, algorithm[2:], der.encode(der.NULL))
+    for changed in (
+        der.encode(der.SEQUENCE, with_null, der.encode(der.BIT_STRING, b"\0", raw)),
+        der.encode(der.SEQUENCE, algorithm, der.encode(der.BIT_STRING, b"\0", raw[:-1])),
+        der.encode(der.SEQUENCE, algorithm, der.encode(der.BIT_STRING, b"\0", raw, b"\0")),
+        der.encode(
+            der.SEQUENCE,
+            algorithm,
+            der.encode(der.BIT_STRING, b"\0", der.encode(der.OCTET_STRING, raw)),
+        ),
+        spki + b"\0",
+    ):
+        assert changed != spki
+        with pytest.raises(KeyNotAllowed):
+            keys.load_spki(changed)
+
+
+def test_an_ml_dsa_key_of_another_parameter_set_is_no_such_key() -> None:
+    """The length of ML-DSA-65 under the name of ML-DSA-44."""
+    spki = bytearray(_spki(pki.make_key("ML-DSA-65")))
+    assert spki[16] == 0x12
+    spki[16] = 0x11
+    with pytest.raises(KeyNotAllowed):
+        keys.load_spki(bytes(spki))
 
 
 def test_rsa_exponent_of_one_is_refused() -> None:

@@ -15,7 +15,7 @@ from brski.errors import KeyNotAllowed, SignatureInvalid
 from brski.pki import der, signatures
 from tests.kit import pki
 
-KINDS = ("P-256", "P-384", "Ed25519", "RSA-2048")
+KINDS = ("P-256", "P-384", "Ed25519", "RSA-2048", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 KEYS: dict[str, Any] = {kind: pki.make_key(kind) for kind in KINDS}
 DATA = b"what is signed"
 
@@ -72,10 +72,13 @@ def test_rsa_is_pkcs1_with_sha256() -> None:
         ("P-384", "300a06082a8648ce3d040303", (registry.ID_SHA384, "sha384")),
         ("Ed25519", "300506032b6570", (registry.ID_SHA512, "sha512")),
         ("RSA-2048", "300d06092a864886f70d01010b0500", (registry.ID_SHA256, "sha256")),
+        ("ML-DSA-44", "300b0609608648016503040311", (registry.ID_SHA512, "sha512")),
+        ("ML-DSA-65", "300b0609608648016503040312", (registry.ID_SHA512, "sha512")),
+        ("ML-DSA-87", "300b0609608648016503040313", (registry.ID_SHA512, "sha512")),
     ],
 )
 def test_algorithm_identifiers(kind: str, algorithm: str, digest: tuple[str, str]) -> None:
-    """RFC 5758 §3.2: no parameters for ECDSA; RFC 4055 §5: NULL for RSA."""
+    """RFC 5758 §3.2, RFC 9881 §3: no parameters for ECDSA, ML-DSA; RFC 4055 §5: NULL for RSA."""
     public_key = KEYS[kind].public_key()
     assert signatures.signature_algorithm(public_key) == bytes.fromhex(algorithm)
     assert signatures.digest_algorithm(public_key) == digest
@@ -105,11 +108,26 @@ def test_a_key_that_is_not_accepted_neither_signs_nor_verifies(kind: str) -> Non
         signatures.public_key_of(pki.KeySigner(key))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS[:4])
 def test_deterministic_signatures_are_the_same_octets(kind: str) -> None:
     first, second = (signatures.sign(KEYS[kind], DATA, deterministic=True) for _ in range(2))
     assert first == second
     signatures.verify(KEYS[kind].public_key(), first, DATA, what="x")
+
+
+@pytest.mark.parametrize("kind", KINDS[4:])
+def test_ml_dsa_is_hedged_even_so(kind: str) -> None:
+    """FIPS 204 §3.4: the library draws randomness for each signature, and cannot be told not to."""
+    first, second = (signatures.sign(KEYS[kind], DATA, deterministic=True) for _ in range(2))
+    assert first != second
+
+
+def test_ml_dsa_signs_with_an_empty_context() -> None:
+    """RFC 9881 §3: pure ML-DSA; the same message under another context does not verify."""
+    key = KEYS["ML-DSA-65"]
+    signatures.verify(key.public_key(), key.sign(DATA, b""), DATA, what="x")
+    with pytest.raises(SignatureInvalid):
+        signatures.verify(key.public_key(), key.sign(DATA, b"voucher"), DATA, what="x")
 
 
 def test_ecdsa_signatures_differ_unless_asked() -> None:

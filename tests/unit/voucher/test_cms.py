@@ -50,7 +50,7 @@ from tests.kit.voucher import (
 )
 
 LENIENT = CMSSerialization(accept_id_data=True)
-KINDS = ("P-256", "P-384", "Ed25519", "RSA-2048")
+KINDS = ("P-256", "P-384", "Ed25519", "RSA-2048", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 OEM = pki.make_pki()
 DEVICE = pki.make_idevid(OEM)
 OTHER = pki.make_idevid(OEM, "SN-0002")
