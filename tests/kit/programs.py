@@ -1,9 +1,11 @@
-"""System programs that some tests need."""
+"""System programs and optional libraries that some tests need."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -16,7 +18,20 @@ def require_program(name: str, package: str) -> str:
     path = shutil.which(name)
     if path is not None:
         return path
-    reason = f"needs the program {name} (Debian package {package})"
+    return _do_without(f"needs the program {name} (Debian package {package})")
+
+
+def require_library(name: str, extra: str) -> None:
+    """Skip the test, or the module that calls this before its other imports, and name the *extra*
+    that brings the library *name*.
+
+    With ``BRSKI_REQUIRE_ALL=1`` its absence fails them.
+    """
+    if importlib.util.find_spec(name) is None:
+        _do_without(f"needs {name}: pip install brski[{extra}]")
+
+
+def _do_without(reason: str) -> NoReturn:
     if os.environ.get("BRSKI_REQUIRE_ALL") == "1":
         pytest.fail(reason)
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
