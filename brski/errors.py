@@ -229,6 +229,10 @@ class KeyUnusable(LocalError):
     """A private key of ours that cannot be read or does not fit its certificate."""
 
 
+class DerivationRefused(LocalError):
+    """A TPM that does not derive elliptic-curve keys, so that a seed is no use to it."""
+
+
 class FileUnusable(LocalError):
     """A file or folder that cannot be read or written: missing, not permitted, of another kind."""
 

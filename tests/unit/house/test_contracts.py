@@ -38,6 +38,7 @@ PLANTED = [
     ("air-gap", "brski/edge/sqlite.py", "import aiohttp"),  # two steps away from the factory
     ("seed-out-of-reach", "registrar_plugin/registrar.py", "import brski.seed.profiles"),
     ("seed-out-of-reach", "brski/voucher/rules.py", "import brski.seed.batch"),
+    ("seed-out-of-reach", "device_client/tpm/chip.py", "import brski.seed.secret"),
     ("decisions-are-pure", "brski/voucher/rules.py", "import time"),
     ("decisions-are-pure", "masa_stub/issue.py", "import aiohttp"),
     ("decisions-know-no-edge", "registrar_plugin/identity/verify.py", "import brski.edge.sql"),
@@ -51,6 +52,7 @@ PLANTED = [
         "registrar_plugin/oem_source/http.py",
         "import registrar_plugin.oem_source.database",
     ),
+    ("tss-in-one-room", "device_client/cli.py", "import device_client.tpm.connection"),
     ("no-cycles", "brski/errors.py", "import brski.registry\nimport brski.pki.der"),
 ]
 
