@@ -197,6 +197,10 @@ class BundleRefused(Refused):
     """A bundle of device records is refused whole."""
 
 
+class ManifestRefused(Refused):
+    """A manifest for an owner is refused whole: foreign, stale or past its life."""
+
+
 class TooManyRequests(Refused):
     """A rate budget is used up."""
 

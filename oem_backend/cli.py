@@ -8,6 +8,7 @@ import typer
 
 from brski.edge.cli import configure_logging, harden_process, run
 from oem_backend.database import cli as database
+from oem_backend.database.manifest_cli import manifest
 from oem_backend.executors.processes import ProcessExecutor
 from oem_backend.factory.cli import factory_app
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(factory_app(ProcessExecutor), name="factory")
 app.add_typer(database.app, name="database")
+app.command()(manifest)
 
 
 @app.callback()

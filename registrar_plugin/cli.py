@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -26,8 +28,9 @@ from brski.edge.settings import load_settings
 from brski.edge.signers.file import pem_of
 from brski.errors import DeviceUnknown, FileUnusable
 from brski.pki.names import check_serial_number
-from registrar_plugin.composition import open_registrar
+from registrar_plugin.composition import manifest_source, open_registrar
 from registrar_plugin.identity.model import DeviceKey
+from registrar_plugin.oem_source.manifest import load_file
 from registrar_plugin.server import serve_registrar
 from registrar_plugin.settings import RegistrarSettings
 from registrar_plugin.store.port import Onboarding
@@ -96,6 +99,23 @@ def check(settings: SettingsFile = _USUAL) -> None:
 
     asyncio.run(opened())
     typer.echo(f"{settings}: good, {len(loaded.manufacturer)} manufacturer(s)")
+
+
+@app.command(name="load-manifest")
+def load_manifest(
+    manifest: Annotated[Path, typer.Argument(help="As the manufacturer signed it for you.")],
+    manufacturer: Annotated[str, typer.Option(help="Whose it is, by its name in the settings.")],
+    settings: SettingsFile = _USUAL,
+    as_json: AsJSON = False,
+) -> None:
+    """Bring a manufacturer's manifest into the local copy, whole or not at all."""
+    loaded = load_settings(settings, RegistrarSettings)
+    source = manifest_source(loaded, manufacturer, source=settings)
+    done = load_file(source, manifest, now=datetime.now(UTC))  # noqa: TID251 - the edge
+    if as_json:
+        print_json(asdict(done))
+    else:
+        typer.echo(f"{done.outcome}: {done.records} record(s), {done.marks} new mark(s)")
 
 
 @app.command()

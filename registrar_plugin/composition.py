@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from brski.edge.settings import read_settings
 from brski.edge.signers.file import load_chain, load_private_key
 from brski.edge.signers.key import KeySigner
 from brski.edge.tls_client import https_client_context
@@ -29,6 +30,7 @@ from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
 from registrar_plugin.oem_source.lookup import CachedLookup, LookupLimits
+from registrar_plugin.oem_source.manifest import ManifestSourceSettings
 from registrar_plugin.registrar import Registrar
 from registrar_plugin.settings import (
     ManufacturerSettings,
@@ -117,6 +119,32 @@ def open_registrar(
     )
     stack.push_async_callback(flow.close)
     return MountableRegistrar(flow=flow, front=front, identity=identity, stack=stack)
+
+
+def manifest_source(
+    settings: RegistrarSettings, manufacturer: str, *, source: Path
+) -> ManifestSourceSettings:
+    """The source table of a manufacturer whose records come as manifests.
+
+    Args:
+        source: the file that *settings* came from.
+
+    Raises:
+        SettingsError: there is no such manufacturer, its source is of another kind, or at fault.
+    """
+    for place, each in enumerate(settings.manufacturer):
+        if each.name != manufacturer:
+            continue
+        if (each.source or {}).get("kind") != "manifest":
+            break
+        try:
+            return read_settings(dict(each.source or {}), ManifestSourceSettings, source=source)
+        except SettingsError as err:
+            raise SettingsError(f"[manufacturer.{place}.source] {err.reason}") from err
+    raise SettingsError(
+        f"no manufacturer {manufacturer!r} has a source of kind manifest",
+        hint="conf/registrar.toml explains it",
+    )
 
 
 def _check_registrar_certificate(signer: KeySigner, path: Path) -> None:

@@ -32,11 +32,19 @@ class ServiceSettings(Settings):
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 400
 
 
+class ManifestSettings(Settings):
+    """``[database.manifest]``: what ``brski-oem manifest`` signs with."""
+
+    name: Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,62}[!-~])?$")]
+    key: ExistingFile  # PEM, 0600
+
+
 class DatabaseSettings(Settings):
     """``[database]``"""
 
     path: Path = Path("devices.db")
     factory: tuple[FactorySettings, ...] = ()
+    manifest: ManifestSettings | None = None
     service: ServiceSettings | None = None
 
     @model_validator(mode="after")

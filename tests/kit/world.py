@@ -40,6 +40,7 @@ from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.judge import EnrollmentPolicy
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.policy import Manufacturer
+from registrar_plugin.identity.port import RecordLookup
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.masa_link.port import MASAAnswer
 from registrar_plugin.registrar import Registrar, VoucherAnswer
@@ -328,6 +329,7 @@ async def make_world(
     ca: CABackend | None = None,
     require_record: bool = True,
     clock: Clock | None = None,
+    lookup: RecordLookup | None = None,
 ) -> AsyncIterator[World]:
     """Open everybody in *folder*; what a test wants otherwise has a name."""
     clock = clock or Clock()
@@ -361,7 +363,7 @@ async def make_world(
         manufacturers,
         serialization=CMS,
         clock=clock,
-        lookup=Lookup({"acme": records, "bolt": other_records}),
+        lookup=lookup or Lookup({"acme": records, "bolt": other_records}),
     )
     clerk = Clerk(journal, clock)
     watch = AuditWatch(

@@ -16,7 +16,13 @@ from oem_backend.public_keys import load_public_key
 from tests.kit import pki
 
 CONF = Path(__file__).parents[3] / "conf" / "oem.toml"
-FILES = ("factory-1.pem", "oem-service.key", "oem-service-chain.pem", "registrar-cas.pem")
+FILES = (
+    "factory-1.pem",
+    "manifest.key",
+    "oem-service.key",
+    "oem-service-chain.pem",
+    "registrar-cas.pem",
+)
 
 
 @pytest.fixture
