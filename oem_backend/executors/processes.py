@@ -1,8 +1,9 @@
-"""Workers as processes of this machine: started anew for each job, ended after it.
+"""Workers as processes of this machine: forked for one job, ended after it.
 
-Each is a fresh interpreter, not a fork, so that none begins with a copy of the parent's memory, nor
-with what the parent has imported. Core dumps are off. A worker is not wiped: it ends, and the
-kernel clears its pages before it gives them away (docs/threat-model.md).
+They are forked by a nursery (:mod:`oem_backend.executors.nursery`), an interpreter that this one
+starts afresh: so none begins with a copy of this process's memory, nor of another worker's, and
+none has to load the code anew. Core dumps are off. A worker is not wiped: it ends, and the kernel
+clears its pages before it gives them away (docs/threat-model.md).
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Generator, Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -23,7 +23,7 @@ from brski import errors
 from brski.errors import OnboardingError, TooManyRequests, Unavailable
 from brski.idevid import fields
 from brski.pki import cbor
-from oem_backend.executors import worker
+from oem_backend.executors import nursery
 from oem_backend.executors.port import Task
 
 _OURS: Final = {
@@ -35,21 +35,15 @@ _OURS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Worker:
-    process: subprocess.Popen[bytes]
-    answer: IO[bytes]
-
-
 class ProcessExecutor:
     """Implements :class:`oem_backend.executors.port.Executor`.
 
     Args:
-        workers: at once; the machine's processors when None.
+        workers: at once, 256 at most; the machine's processors when None.
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self._workers = workers or os.cpu_count() or 1
+        self._workers = min(workers or os.cpu_count() or 1, nursery.MOST_DESKS)
 
     def map(self, task: Task, jobs: Iterable[bytes]) -> Generator[bytes, None, None]:
         """See :meth:`oem_backend.executors.port.Executor.map`.
@@ -57,40 +51,99 @@ class ProcessExecutor:
         While the caller looks at an answer, the other workers go on. When the caller stops asking,
         or something is raised, all of them are ended.
         """
-        running: deque[_Worker] = deque()
-        try:
-            for job in jobs:
-                running.append(_start(task, job))
+        with _open_nursery(task, self._workers) as workers:
+            running: deque[int] = deque()
+            for number, job in enumerate(jobs):
+                desk = number % self._workers
+                workers.start(desk, job)
+                running.append(desk)
                 if len(running) == self._workers:
-                    yield _answer_of(running)
+                    yield workers.answer_of(running.popleft())
             while running:
-                yield _answer_of(running)
-        finally:
-            for left in running:
-                left.process.kill()
-                left.process.wait()
-                left.answer.close()
+                yield workers.answer_of(running.popleft())
 
 
-def _start(task: Task, job: bytes) -> _Worker:
-    # Files, not pipes: nobody has to feed a worker while the others are waited for. They have no
-    # name, and what is in them is public.
-    command = [sys.executable, "-P", "-m", worker.__name__]
-    name = f"{task.__module__}:{task.__qualname__}"
-    environment = os.environ | {"PYTHONPATH": _python_path()}
-    try:
-        with ExitStack() as opened:
-            answer = opened.enter_context(tempfile.TemporaryFile())
-            with tempfile.TemporaryFile() as given:
-                given.write(job)
-                given.seek(0)
-                process = subprocess.Popen(  # noqa: S603 - this very interpreter and package
-                    [*command, name], stdin=given, stdout=answer, env=environment
+class _Nursery:
+    """The process that forks; each desk has a file for a job and one for its answer.
+
+    Files, not pipes: nobody has to feed a worker while the others are waited for. They have no
+    name, and what is in them is public.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], desks: Sequence[tuple[IO[bytes], IO[bytes]]]
+    ) -> None:
+        self._process = process
+        self._desks = desks
+        self._report()
+
+    def start(self, desk: int, job: bytes) -> None:
+        given, answer = self._desks[desk]
+        for file in (given, answer):
+            file.seek(0)
+            file.truncate()
+        given.write(job)
+        given.flush()
+        self._order(nursery.START, desk)
+
+    def answer_of(self, desk: int) -> bytes:
+        """Wait for the desk's worker to end."""
+        self._order(nursery.WAIT, desk)
+        code = self._report()
+        _, answer = self._desks[desk]
+        answer.seek(0)
+        status, octets = answer.read(1), answer.read()
+        if code or not status:
+            raise _ended("a worker", code)
+        if status == nursery.DONE:
+            return octets
+        raise _error_of(octets)
+
+    def _order(self, order: bytes, desk: int) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it was started with pipes
+        try:
+            self._process.stdin.write(order + bytes((desk,)))
+        except OSError as err:
+            raise _ended("the workers' nursery", self._process.wait()) from err
+
+    def _report(self) -> int:
+        assert self._process.stdout is not None  # noqa: S101 - it was started with pipes
+        code = self._process.stdout.read(nursery.CODE_OCTETS)
+        if len(code) < nursery.CODE_OCTETS:
+            raise _ended("the workers' nursery", self._process.wait())
+        return int.from_bytes(code, "big", signed=True)
+
+
+@contextmanager
+def _open_nursery(task: Task, desks: int) -> Generator[_Nursery, None, None]:
+    """To be left when the last answer is there, or none is wanted: the workers end then."""
+    with ExitStack() as stack:
+        try:
+            files = [
+                (
+                    stack.enter_context(tempfile.TemporaryFile()),
+                    stack.enter_context(tempfile.TemporaryFile()),
                 )
-            opened.pop_all()
-    except OSError as err:
-        raise Unavailable(f"a worker cannot be started: {err.strerror or err}") from err
-    return _Worker(process=process, answer=answer)
+                for _ in range(desks)
+            ]
+            process = _start(task, [file.fileno() for desk in files for file in desk])
+        except OSError as err:
+            raise Unavailable(f"workers cannot be started: {err.strerror or err}") from err
+        stack.enter_context(process)
+        stack.callback(process.terminate)  # it ends those that it has forked
+        yield _Nursery(process, files)
+
+
+def _start(task: Task, descriptors: list[int]) -> subprocess.Popen[bytes]:
+    name = f"{task.__module__}:{task.__qualname__}"
+    return subprocess.Popen(  # noqa: S603 - this very interpreter and package
+        [sys.executable, "-P", "-m", nursery.__name__, name, *map(str, descriptors)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        pass_fds=descriptors,
+        env=os.environ | {"PYTHONPATH": _python_path()},
+    )
 
 
 def _python_path() -> str:
@@ -99,20 +152,9 @@ def _python_path() -> str:
     return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
 
 
-def _answer_of(running: deque[_Worker]) -> bytes:
-    """Wait for the first of *running*; it stays among them until it has ended."""
-    first = running[0]
-    code = first.process.wait()
-    running.popleft()
-    with first.answer:
-        first.answer.seek(0)
-        status, octets = first.answer.read(1), first.answer.read()
-    if code or not status:
-        ended = f"by signal {-code}" if code < 0 else f"with code {code}"
-        raise Unavailable(f"a worker ended {ended}, without an answer")
-    if status == worker.DONE:
-        return octets
-    raise _error_of(octets)
+def _ended(who: str, code: int) -> Unavailable:
+    ended = f"by signal {-code}" if code < 0 else f"with code {code}"
+    return Unavailable(f"{who} ended {ended}, without an answer")
 
 
 def _error_of(octets: bytes) -> OnboardingError:

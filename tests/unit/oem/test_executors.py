@@ -152,7 +152,7 @@ def test_a_task_that_is_not_there_is_told(capfd: pytest.CaptureFixture[str]) -> 
     def inner(job: bytes) -> bytes:
         return job
 
-    with pytest.raises(Unavailable, match="ended with code 1"):
+    with pytest.raises(Unavailable, match="nursery ended with code 1"):
         list(ProcessExecutor(1).map(inner, [b""]))
     assert "inner" in capfd.readouterr().err  # before there is any secret, Python may say why
 
@@ -165,7 +165,7 @@ def test_nothing_that_a_task_prints_gets_anywhere(capfd: pytest.CaptureFixture[s
 
 
 def test_a_worker_has_no_core_file_and_no_network_at_hand() -> None:
-    """A fresh interpreter, not a copy of one that has loaded half the world."""
+    """Forked by a fresh interpreter, not by one that has loaded half the world."""
     (answer,) = ProcessExecutor(1).map(surroundings, [b""])
     assert cbor.decode(answer) == ["0", "0", True]
 
