@@ -8,6 +8,7 @@ killed comes to the same certificates again. Knows public keys only.
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,10 +26,22 @@ from brski.registry import (
 CERT_SERIAL_OCTETS: Final = 20  # RFC 5280 §4.1.2.2: the most that is allowed
 
 _SERIAL_HEADER: Final = bytes((der.INTEGER, CERT_SERIAL_OCTETS))
-_SERIAL_ZEROED: Final = _SERIAL_HEADER + bytes(CERT_SERIAL_OCTETS)
+_NO_SERIAL: Final = bytes(CERT_SERIAL_OCTETS)
+_IDENTIFIER_OCTETS: Final = extensions.KEY_IDENTIFIER_OCTETS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SUBJECT: Final = 5  # field of a v3 TBSCertificate: version, serial, algorithm, issuer, validity, …
 _OTHER_NAME: Final = der.encode_oid(ID_ON_HARDWARE_MODULE_NAME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """The octets of a TBSCertificate between the values that differ from device to device."""
+
+    before_serial: bytes  # then the certificate's serial number
+    before_subject: bytes  # then the device's serial number and its SubjectPublicKeyInfo
+    before_key_identifier: bytes  # then the key identifier
+    before_hardware_serial: bytes  # then the device's serial number again, if this is not empty
+    end: bytes
 
 
 class IDevIDProfile:
@@ -56,7 +69,9 @@ class IDevIDProfile:
         "_issuer",
         "_issuer_key",
         "_last_extension",
+        "_layouts",
         "_serial_key",
+        "_signer",
     )
 
     def __init__(
@@ -79,6 +94,8 @@ class IDevIDProfile:
         self._first_extension = certificate.encode_authority_key_identifier(_identifier_of(issuer))
         self._last_extension = _encode_masa_url(masa_url)
         self._hardware_module_type = _check_hardware_module_type(hardware_module_type)
+        self._signer: Signer | None = None  # the last one whose key was compared
+        self._layouts: dict[tuple[int, int], _Layout] = {}
 
     @property
     def issuer(self) -> x509.Certificate:
@@ -102,17 +119,21 @@ class IDevIDProfile:
         docs/idevid-certificate.md.
         """
         keys.load_spki(spki)
+        certificate.check_certifiable(serial_number)
+        layout = self._layout(len(serial_number), len(spki))
+        value = serial_number.encode("ascii")
         after_serial = b"".join(
             (
-                self._before_subject,
-                certificate.encode_name(serial_number),
-                spki,
-                self._encode_extensions(spki, serial_number),
+                layout.before_subject,
+                *(value, spki, layout.before_key_identifier, extensions.key_identifier(spki)),
+                layout.before_hardware_serial,
+                value if self._hardware_module_type is not None else b"",
+                layout.end,
             )
         )
-        zeroed = der.encode(der.SEQUENCE, certificate.VERSION_3, _SERIAL_ZEROED, after_serial)
+        zeroed = b"".join((layout.before_serial, _NO_SERIAL, after_serial))
         serial = _cert_serial(hmac.digest(self._serial_key, zeroed, "sha256"))
-        return der.encode(der.SEQUENCE, certificate.VERSION_3, _SERIAL_HEADER, serial, after_serial)
+        return b"".join((layout.before_serial, serial, after_serial))
 
     def assemble(self, tbs: bytes, signature: bytes) -> bytes:
         """Put the issuing CA's signature to what :meth:`tbs` gave.
@@ -143,17 +164,37 @@ class IDevIDProfile:
             KeyUnusable: *signer* does not hold the issuing certificate's key, or cannot sign now.
             KeyNotAllowed, Malformed: see :meth:`tbs`.
         """
-        if signer.public_key != self._issuer_key:
-            raise KeyUnusable("the signer's key is not the one in the issuing certificate")
+        if signer is not self._signer:
+            if signer.public_key != self._issuer_key:
+                raise KeyUnusable("the signer's key is not the one in the issuing certificate")
+            self._signer = signer
         tbs = self.tbs(spki, serial_number)
         return self.assemble(tbs, signer.sign(tbs))
 
-    def _encode_extensions(self, spki: bytes, serial_number: str) -> bytes:
-        return certificate.encode_extensions(
-            self._first_extension,
-            certificate.encode_subject_key_identifier(extensions.key_identifier(spki)),
-            self._encode_hardware_module_name(serial_number),
-            self._last_extension,
+    def _layout(self, serial_octets: int, spki_octets: int) -> _Layout:
+        """Everything around the values, which depends on nothing but how long they are."""
+        found = self._layouts.get((serial_octets, spki_octets))
+        if found is None:
+            found = self._lay_out("0" * serial_octets, spki_octets)
+            self._layouts[serial_octets, spki_octets] = found
+        return found
+
+    def _lay_out(self, serial_number: str, spki_octets: int) -> _Layout:
+        name = certificate.encode_name(serial_number)
+        identifier = certificate.encode_subject_key_identifier(bytes(_IDENTIFIER_OCTETS))
+        module_name = self._encode_hardware_module_name(serial_number)
+        present = (self._first_extension, identifier, module_name, self._last_extension)
+        extended = certificate.encode_extensions(*present)
+        head = extended[: -sum(map(len, present))]
+        after_serial = len(self._before_subject) + len(name) + spki_octets + len(extended)
+        content = certificate.VERSION_3 + _SERIAL_HEADER
+        whole = der.encode(der.SEQUENCE, content, bytes(CERT_SERIAL_OCTETS + after_serial))
+        return _Layout(
+            before_serial=whole[: -CERT_SERIAL_OCTETS - after_serial],
+            before_subject=self._before_subject + name[: -len(serial_number)],
+            before_key_identifier=head + self._first_extension + identifier[:-_IDENTIFIER_OCTETS],
+            before_hardware_serial=module_name[: -len(serial_number)],
+            end=self._last_extension,
         )
 
     def _encode_hardware_module_name(self, serial_number: str) -> bytes:

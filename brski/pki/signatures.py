@@ -5,7 +5,9 @@ X.509, CMS and CSR encodings; COSE has its own in :mod:`brski.pki.cose`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
@@ -169,10 +171,30 @@ def sign(private_key: PrivateKey, data: bytes, *, deterministic: bool = False) -
 
     RFC 6979 §3.2.
     """
+    return signing_with(private_key, deterministic=deterministic)(data)
+
+
+def signing_with(
+    private_key: PrivateKey, *, deterministic: bool = False
+) -> Callable[[bytes], bytes]:
+    """:func:`sign` with this key, its algorithm looked up once.
+
+    Raises:
+        KeyNotAllowed: see :func:`brski.pki.keys.check_public_key`.
+    """
     check_public_key(private_key.public_key())
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
-        digest = hashes.SHA256() if isinstance(private_key.curve, ec.SECP256R1) else hashes.SHA384()
-        return private_key.sign(data, ec.ECDSA(digest, deterministic_signing=deterministic))
+        algorithms = _ECDSA_DETERMINISTIC if deterministic else _ECDSA
+        algorithm = algorithms[type(private_key.curve)]
+        return partial(_sign_ecdsa, private_key, algorithm)
     if isinstance(private_key, rsa.RSAPrivateKey):
-        return private_key.sign(data, _PKCS1, _SHA256)
-    return private_key.sign(data)
+        return partial(_sign_rsa, private_key)
+    return private_key.sign
+
+
+def _sign_ecdsa(key: ec.EllipticCurvePrivateKey, algorithm: ec.ECDSA, data: bytes) -> bytes:
+    return key.sign(data, algorithm)
+
+
+def _sign_rsa(key: rsa.RSAPrivateKey, data: bytes) -> bytes:
+    return key.sign(data, _PKCS1, _SHA256)

@@ -38,7 +38,7 @@ class KeySigner:
         KeyUnusable: a key of another kind, or the first certificate is for another key.
     """
 
-    __slots__ = ("_chain", "_deterministic", "_private_key", "_public_key")
+    __slots__ = ("_chain", "_private_key", "_public_key", "_sign")
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class KeySigner:
         self._private_key = check_private_key(private_key)
         self._public_key: PublicKey = private_key.public_key()
         self._chain = tuple(chain)
-        self._deterministic = deterministic
+        self._sign = signatures.signing_with(self._private_key, deterministic=deterministic)
         if self._chain and self._chain[0].public_key() != self._public_key:
             raise KeyUnusable("the first certificate of the chain is for another key")
 
@@ -78,7 +78,7 @@ class KeySigner:
 
         RFC 5758 §3.2; RFC 8410 §6; RFC 8017 §8.2; RFC 6979; RFC 9881 §3.
         """
-        return signatures.sign(self._private_key, data, deterministic=self._deterministic)
+        return self._sign(data)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {type(self._public_key).__name__}>"
