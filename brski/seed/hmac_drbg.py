@@ -46,23 +46,24 @@ class HMACDRBGProfile:
 
         docs/derivation.md; SP 800-90A Rev. 1 §10.1.2.
         """
+        return ec.derive_private_key(self.scalar(seed, chip_id), self.curve)
+
+    def scalar(self, seed: Seed, chip_id: bytes) -> int:
+        """See :meth:`brski.seed.profiles.ScalarProfile.scalar`."""
         generator = self._generator(seed, self._personalization(chip_id))
-        scalar = candidate_scalar(generator.generate, self.curve.group_order)
-        return ec.derive_private_key(scalar, self.curve)
+        return candidate_scalar(generator.generate, self.curve.group_order)
 
     def steps(self, seed: Seed, chip_id: bytes) -> Steps:
         """See :meth:`brski.seed.profiles.DerivationProfile.steps`."""
         personalization = self._personalization(chip_id)
         key, v = self._generator(seed, personalization).state
         first = self._generator(seed, personalization).generate(scalar_octets(self.curve))
-        generator = self._generator(seed, personalization)
-        scalar = candidate_scalar(generator.generate, self.curve.group_order)
         return {
             "personalization": personalization,
             "K": key,
             "V": v,
             "first output": first,
-            "d": encode_scalar(scalar, self.curve),
+            "d": encode_scalar(self.scalar(seed, chip_id), self.curve),
         }
 
     def _personalization(self, chip_id: bytes) -> bytes:

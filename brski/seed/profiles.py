@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -56,6 +56,25 @@ class DerivationProfile(Protocol):
 
         Raises:
             Malformed: as :meth:`derive`.
+        """
+
+
+@runtime_checkable
+class ScalarProfile(Protocol):
+    """What a profile also is whose private key is a scalar of a curve.
+
+    For a factory, which needs the point alone and may have a quicker way to it.
+    """
+
+    @property
+    def curve(self) -> ec.EllipticCurve:
+        """On which the key lies."""
+
+    def scalar(self, seed: Seed, chip_id: bytes) -> int:
+        """The private scalar of the key that ``derive`` gives.
+
+        Raises:
+            Malformed: as :meth:`DerivationProfile.derive`.
         """
 
 

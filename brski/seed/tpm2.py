@@ -66,8 +66,12 @@ class TPM2Profile:
 
     def derive(self, seed: Seed, chip_id: bytes) -> ec.EllipticCurvePrivateKey:
         """See :meth:`brski.seed.profiles.DerivationProfile.derive`."""
+        return ec.derive_private_key(self.scalar(seed, chip_id), self.curve)
+
+    def scalar(self, seed: Seed, chip_id: bytes) -> int:
+        """See :meth:`brski.seed.profiles.ScalarProfile.scalar`."""
         stream = self._stream(seed, derivation_context(chip_id))
-        return ec.derive_private_key(extra_bits_scalar(stream, self.curve.group_order), self.curve)
+        return extra_bits_scalar(stream, self.curve.group_order)
 
     def steps(self, seed: Seed, chip_id: bytes) -> Steps:
         """See :meth:`brski.seed.profiles.DerivationProfile.steps`."""

@@ -2,8 +2,8 @@
 
 Started by :mod:`oem_backend.executors.processes` as a program of its own, with the task's name for
 argument, so that it begins with nothing of the factory's memory. It knows no job: it forks a worker
-for each, and the worker takes its job from a file that the two programs share, answers into another,
-and ends. The nursery never reads either; what a worker's memory held is gone with the worker.
+for each, and the worker takes its job from a file that the two programs share, answers into
+another, and ends. The nursery never reads either; what a worker held is gone with the worker.
 
 Of what went wrong a worker tells what an error of ours says of itself, and of any other error the
 type alone: its message could hold what must not leave.

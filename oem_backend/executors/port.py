@@ -15,6 +15,14 @@ class Executor(Protocol):
     worker answers can be more than data to the process that holds the issuing key.
     """
 
+    @property
+    def trusted(self) -> bool:
+        """Whether workers are this very program on this very machine.
+
+        What others answer has to prove itself, and no key but the recipient's is within their
+        reach.
+        """
+
     def map(self, task: Task, jobs: Iterable[bytes]) -> Generator[bytes, None, None]:
         """Do *task* on each of *jobs*; answers come in the jobs' order.
 

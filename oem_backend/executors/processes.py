@@ -42,6 +42,8 @@ class ProcessExecutor:
         workers: at once, 256 at most; the machine's processors when None.
     """
 
+    trusted: Final = True
+
     def __init__(self, workers: int | None = None) -> None:
         self._workers = min(workers or os.cpu_count() or 1, nursery.MOST_DESKS)
 

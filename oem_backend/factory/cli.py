@@ -238,6 +238,7 @@ def _line(loaded: FactorySettings) -> Line:
         bundling=load_signer(loaded.bundle_key, deterministic=True),
         masa_url=loaded.masa_url,
         hardware_module_type=loaded.hardware_module_type,
+        issuing_key=loaded.issuing_key,
     )
 
 

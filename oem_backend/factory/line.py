@@ -1,6 +1,6 @@
 """The line: derive, certify, destroy. A build list and sealed chunks in, bundles out.
 
-Workers derive and prove; this process certifies and never sees a seed or a device's private key.
+Workers derive, others certify; this process never sees a seed or a device's private key.
 Each chunk's certificates are on record before the next is begun, so that a run that was cut off is
 taken up where it stopped, and ends with the same octets (docs/factory.md).
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,25 +20,20 @@ from brski.edge.atomic_file import remove_leftovers
 from brski.errors import SettingsError, StateError
 from brski.idevid.build_list import BuildList, open_build_list
 from brski.idevid.bundle import BundleOrigin, BundleWriter, Revocation
-from brski.idevid.profile import IDevIDProfile
 from brski.idevid.signed_chunks import key_digest
-from brski.pki import cbor, signatures
+from brski.pki import cbor
 from brski.pki.extensions import subject_key_identifier
-from brski.pki.keys import certificate_der, load_spki
+from brski.pki.keys import certificate_der
 from brski.pki.signer import PublicKey, Signer
 from brski.seed.batch_file import open_batch
 from oem_backend.executors.port import Executor
 from oem_backend.factory.build_lists import begin_list
 from oem_backend.factory.bundles import bundle_name, hand_out, keep_bundle, places_of
+from oem_backend.factory.certify import Terms
 from oem_backend.factory.intake import Keys, Progress, batch_path, no_progress
-from oem_backend.factory.ledger import Ledger, TakenBatch, WantedKey
-from oem_backend.factory.work import (
-    SealedChunk,
-    derive_chunk,
-    encode_derivation,
-    parse_derived,
-    proof_octets,
-)
+from oem_backend.factory.ledger import Ledger, TakenBatch
+from oem_backend.factory.pipeline import Derivation, Work
+from oem_backend.factory.work import SealedChunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +42,8 @@ class Line:
 
     Args:
         issuing: the CA's key, deterministic; its chain issuing certificate first, root last.
+        issuing_key: the file of that key, for workers that certify; None where it is in no file,
+            and this process certifies.
         bundling: the key that signs bundles, deterministic.
     """
 
@@ -60,6 +56,7 @@ class Line:
     bundling: Signer
     masa_url: str
     hardware_module_type: str | None = None
+    issuing_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +110,15 @@ def make_bundles(
         known = ledger.build_list(wanted.digest)
         if known is not None and known.finished:
             return _hand_out(line, wanted, known.number, out, ledger, certified=0, repeated=True)
-        profile = _profile(line, wanted)
+        terms = _common_terms(line, wanted)
+        terms.profile()
         _origin(line, wanted)
         number = begin_list(
             wanted, terms=_terms(line), idevid_issuer=_issuer_of(line), ledger=ledger
         )
     batches = ledger.batches_of(number)
     places_of(out, wanted.digest, [batch.digest for batch in batches])
-    certified = _certify_chunks(line, profile, number, batches, ledger, executor, progress)
+    certified = _certify_chunks(line, terms, number, batches, ledger, executor, progress)
     revocations = _revocations(number, line, ledger)
     folder = line.store / "bundles"
     folder.mkdir(exist_ok=True)
@@ -171,8 +169,8 @@ def _issuing_certificate(line: Line) -> x509.Certificate:
     return line.issuing.chain[0]
 
 
-def _profile(line: Line, wanted: BuildList) -> IDevIDProfile:
-    return IDevIDProfile(
+def _common_terms(line: Line, wanted: BuildList) -> Terms:
+    return Terms(
         issuer=_issuing_certificate(line),
         masa_url=line.masa_url,
         not_before=wanted.header.created_at,
@@ -202,7 +200,7 @@ def _origin(line: Line, wanted: BuildList, batch: TakenBatch | None = None) -> B
 
 def _certify_chunks(
     line: Line,
-    profile: IDevIDProfile,
+    terms: Terms,
     number: int,
     batches: Sequence[TakenBatch],
     ledger: Ledger,
@@ -211,27 +209,31 @@ def _certify_chunks(
 ) -> int:
     chunks = ledger.chunks_of(number)
     left = [(batch, index) for batch, index, done in chunks if not done]
+    work = Work(
+        derivations=_derivations(line, number, batches, left, ledger, prove=not executor.trusted),
+        terms=terms,
+        issuing=line.issuing,
+        issuing_key=line.issuing_key if executor.trusted else None,
+    )
     done = len(chunks) - len(left)
     progress(done, len(chunks))
     certified = 0
-    digests = {batch.number: batch.digest for batch in batches}
-    jobs = _jobs(line, number, batches, left, ledger)
-    with closing(executor.map(derive_chunk, jobs)) as answers:
-        for (batch, index), answer in zip(left, answers, strict=True):
-            keys = ledger.wanted_keys(number, batch, index)
-            ledger.keep_chunk(_certify(line, profile, digests[batch], keys, answer))
-            done, certified = done + 1, certified + len(keys)
-            progress(done, len(chunks))
+    for made in work.certificates(executor):
+        ledger.keep_chunk(made)
+        done, certified = done + 1, certified + len(made)
+        progress(done, len(chunks))
     return certified
 
 
-def _jobs(
+def _derivations(
     line: Line,
     number: int,
     batches: Sequence[TakenBatch],
     left: Sequence[tuple[int, int]],
     ledger: Ledger,
-) -> Iterator[bytes]:
+    *,
+    prove: bool,
+) -> Iterator[Derivation]:
     for batch in batches:
         indices = [index for of, index in left if of == batch.number]
         if not indices:
@@ -244,40 +246,17 @@ def _jobs(
             if opened.digest != batch.digest:
                 raise StateError(f"{path} holds another batch, {opened.digest.hex()}")
             for index in indices:
-                chunk = SealedChunk(
-                    header=opened.header_octets,
-                    index=index,
-                    sealed=opened.sealed_chunk(index),
-                    recipient_key=line.keys.recipient_key,
+                yield Derivation(
+                    chunk=SealedChunk(
+                        header=opened.header_octets,
+                        index=index,
+                        sealed=opened.sealed_chunk(index),
+                        recipient_key=line.keys.recipient_key,
+                    ),
+                    batch_digest=batch.digest,
+                    wanted=tuple(ledger.wanted_keys(number, batch.number, index)),
+                    prove=prove,
                 )
-                wanted = ledger.wanted_keys(number, batch.number, index)
-                yield encode_derivation(chunk, batch.digest, [key.chip_id for key in wanted])
-
-
-def _certify(
-    line: Line,
-    profile: IDevIDProfile,
-    batch_digest: bytes,
-    wanted: Sequence[WantedKey],
-    answer: bytes,
-) -> list[tuple[int, bytes, bytes]]:
-    """Place, certificate and its digest, for each of *wanted* whose proof verifies: all, or none.
-
-    Raises:
-        StateError: the worker came back without some of its chips, or with others.
-        SignatureInvalid, KeyNotAllowed: a public key whose private half was not there.
-    """
-    derived = {key.chip_id: key for key in parse_derived(answer)}
-    if derived.keys() != {key.chip_id for key in wanted}:
-        raise StateError("a worker came back with other chips than it was asked for")
-    certified = []
-    for each in wanted:
-        key = derived[each.chip_id]
-        octets = proof_octets(batch_digest, key.chip_id, key.spki)
-        signatures.verify(load_spki(key.spki), key.proof, octets, what="a worker's proof")
-        certificate = profile.certify(key.spki, each.serial_number, line.issuing)
-        certified.append((each.place, certificate, hashlib.sha256(certificate).digest()))
-    return certified
 
 
 # -- what goes out

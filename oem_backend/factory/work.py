@@ -7,10 +7,13 @@ Seeds and private keys live and end in here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from brski.edge.atomic_file import read_file
 from brski.edge.signers.file import check_private_mode
@@ -19,9 +22,10 @@ from brski.idevid import fields
 from brski.pki import cbor, signatures
 from brski.pki.keys import encode_spki
 from brski.seed.batch import MOST_CHUNKS, MOST_RECORDS_A_CHUNK, open_chunk, parse_header
-from brski.seed.profiles import profile
+from brski.seed.profiles import DerivationProfile, ScalarProfile, profile
 from brski.seed.recipient_key import HybridPrivateKey
 from brski.seed.record import MOST_CHIP_ID_OCTETS, SeedRecord, seed_fingerprint
+from oem_backend.factory.points import find_points
 
 PROOF_LABEL: Final = b"brski factory proof v1"
 
@@ -55,7 +59,7 @@ class DerivedKey:
 
     chip_id: bytes
     spki: bytes  # DER
-    proof: bytes  # signature over proof_octets, as X.509 has it
+    proof: bytes  # signature over proof_octets, as X.509 has it; empty where none was asked for
 
 
 def proof_octets(batch_digest: bytes, chip_id: bytes, spki: bytes) -> bytes:
@@ -122,13 +126,19 @@ def _parse_seen_chip(item: cbor.Item) -> SeenChip:
 # -- derivation
 
 
-def encode_derivation(chunk: SealedChunk, batch_digest: bytes, chip_ids: Sequence[bytes]) -> bytes:
-    """A job for :func:`derive_chunk`: whom to derive for, and what the proofs are bound to."""
-    return cbor.encode([*_encode_chunk(chunk), batch_digest, chip_ids])
+def encode_derivation(
+    chunk: SealedChunk, batch_digest: bytes, chip_ids: Sequence[bytes], *, prove: bool
+) -> bytes:
+    """A job for :func:`derive_chunk`: whom to derive for, and what the proofs are bound to.
+
+    Args:
+        prove: have each key sign; for workers on other machines.
+    """
+    return cbor.encode([*_encode_chunk(chunk), batch_digest, chip_ids, prove])
 
 
 def derive_chunk(job: bytes) -> bytes:
-    """Open a chunk, derive the keys of some of its chips as the devices will, and have each sign.
+    """Open a chunk and derive the keys of some of its chips as the devices will.
 
     Args:
         job: from :func:`encode_derivation`.
@@ -139,21 +149,39 @@ def derive_chunk(job: bytes) -> bytes:
     Raises:
         as :func:`check_chunk`.
     """
-    *chunk, batch_digest, chip_ids = _take(job, 6)
+    *chunk, batch_digest, chip_ids, prove = _take(job, 7)
     digest = fields.take_digest(batch_digest, "batch digest")
     listed = fields.take_array(chip_ids, "chip ids", least=1, most=MOST_RECORDS_A_CHUNK)
     wanted = frozenset(map(_take_chip_id, listed))
     sealed = _parse_chunk(chunk)
     derivation = profile(parse_header(sealed.header).derivation_profile)
-    derived: list[list[bytes]] = []
-    for record in _open(sealed):
-        if record.chip_id not in wanted:
-            continue
-        key = derivation.derive(record.seed, record.chip_id)
-        spki = encode_spki(key.public_key())
-        octets = proof_octets(digest, record.chip_id, spki)
-        derived.append([record.chip_id, spki, signatures.sign(key, octets, deterministic=True)])
-    return cbor.encode(derived)
+    derive = partial(_prove, derivation, digest) if prove else _spki_maker(derivation)
+    return cbor.encode(
+        [[record.chip_id, *derive(record)] for record in _open(sealed) if record.chip_id in wanted]
+    )
+
+
+def _prove(
+    derivation: DerivationProfile, batch_digest: bytes, record: SeedRecord
+) -> tuple[bytes, bytes]:
+    key = derivation.derive(record.seed, record.chip_id)
+    spki = encode_spki(key.public_key())
+    octets = proof_octets(batch_digest, record.chip_id, spki)
+    return spki, signatures.sign(key, octets, deterministic=True)
+
+
+def _spki_maker(derivation: DerivationProfile) -> Callable[[SeedRecord], tuple[bytes, bytes]]:
+    """The quickest way to a public key; each gives the same octets."""
+    points = find_points()
+    if (
+        points is not None
+        and isinstance(derivation, ScalarProfile)
+        and isinstance(derivation.curve, ec.SECP256R1)
+    ):
+        spki, scalar = points.spki, derivation.scalar
+        return lambda record: (spki(scalar(record.seed, record.chip_id)), b"")
+    derive = derivation.derive
+    return lambda record: (encode_spki(derive(record.seed, record.chip_id).public_key()), b"")
 
 
 def parse_derived(answer: bytes) -> tuple[DerivedKey, ...]:
@@ -170,7 +198,7 @@ def _parse_derived_key(item: cbor.Item) -> DerivedKey:
     return DerivedKey(
         chip_id=_take_chip_id(chip_id),
         spki=fields.take_octets(spki, "public key", least=1, most=_MOST_SPKI_OCTETS),
-        proof=fields.take_octets(proof, "proof", least=1, most=_MOST_PROOF_OCTETS),
+        proof=fields.take_octets(proof, "proof", least=0, most=_MOST_PROOF_OCTETS),
     )
 
 

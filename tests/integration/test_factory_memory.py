@@ -1,9 +1,10 @@
-"""The factory's long-lived process never holds a secret: its memory is read from outside.
+"""The factory's long-lived processes never hold a secret: their memory is read from outside.
 
-The process is stopped when the answer about each chunk has come, and after the batch, when the
-bundle is made. What must be found is a control that was planted in it; what must not is any seed,
-any state of the generators, any device key, the recipient's private key and the intake key, in each
-spelling that a program would have them in (docs/factory.md, docs/threat-model.md).
+The program is stopped when the answer about each chunk has come, and after the batch, when the
+bundle is made; the nursery, from which the workers are forked, is looked into at the same times.
+What must be found is a control that was planted; what must not is any seed, any state of the
+generators, any device key, the recipient's private key and the intake key, in each spelling that a
+program would have them in (docs/factory.md, docs/threat-model.md).
 """
 
 from __future__ import annotations
@@ -188,7 +189,8 @@ def held_by_a_factory(kit: FactoryKit, how: str) -> set[str]:
             for spelling in ("octets", "hex", "base64", "hex, reversed"):
                 planted = spellings(control)[spelling]
                 assert planted in memory, "what is planted must be found, or nothing is proven"
-            held |= {what for what, octets in looked_for.items() if octets in memory}
+            for seen in (memory, *map(memory_of, map(int, children_of(process.pid)))):
+                held |= {what for what, octets in looked_for.items() if octets in seen}
         assert children_of(process.pid) == []
     finally:
         process.communicate(b"")

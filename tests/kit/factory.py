@@ -39,7 +39,8 @@ CREATED = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 class InProcess:
     """Does the workers' jobs here: for refusals, where isolation is not what is tested."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, trusted: bool = True) -> None:
+        self.trusted = trusted
         self.done: list[str] = []  # the tasks' names
 
     def map(self, task: Task, jobs: Iterable[bytes]) -> Generator[bytes, None, None]:
@@ -88,6 +89,7 @@ class FactoryKit:
             ),
             bundling=load_signer(self.folder / "bundle.key", deterministic=True),
             masa_url="masa.example.com",
+            issuing_key=self.folder / "issuing.key",
         )
 
     @contextmanager

@@ -172,7 +172,7 @@ def test_chips_left_over_are_certified_by_a_later_list(kit: FactoryKit) -> None:
     numbers = factory.serials(records)
     workers = InProcess()
     kit.make(kit.build_list(numbers[:4], "a"), "a", executor=workers)
-    assert workers.done == ["derive_chunk"] * 2
+    assert workers.done == ["do_step"] * 2
     kit.make(kit.build_list(numbers[4:], "b", generation=2), "b")
     assert len(kit.records("a")) + len(kit.records("b")) == 9
 
@@ -365,7 +365,7 @@ def test_chunks_that_are_done_are_not_opened_again(kit: FactoryKit) -> None:
     assert [row["generation"] for row in unfinished] == [1]
     workers = InProcess()
     report = kit.make(built, executor=workers)
-    assert workers.done == ["derive_chunk"]
+    assert workers.done == ["do_step"]
     assert (report.certified, report.bundles[0].records, report.repeated) == (3, 9, False)
 
 
@@ -438,7 +438,7 @@ class Lying(InProcess):
     """A worker whose answers are changed on their way."""
 
     def __init__(self, change: object) -> None:
-        super().__init__()
+        super().__init__(trusted=False)
         self._change = change
 
     def map(self, task, jobs):
@@ -471,7 +471,7 @@ def _proof_of_another_batch(keys: tuple[DerivedKey, ...]) -> Iterator[DerivedKey
 
 @pytest.mark.parametrize("change", [_other_key, _proof_of_another_chip, _proof_of_another_batch])
 def test_a_false_proof_is_not_certified(kit: FactoryKit, change: object) -> None:
-    """A public key whose private half was not there, for this chip of this batch."""
+    """From another machine: a key whose private half was not there, for this chip and batch."""
     records = taken(kit, 3)
     with pytest.raises(SignatureInvalid):
         kit.make(kit.build_list(factory.serials(records)), executor=Lying(change))
