@@ -2,8 +2,12 @@
 
 A commit waits for the disk; a disk that takes 5 ms for one flush still keeps thousands of promises
 a second when the calls that wait for it share it. So every change is a function over a connection,
-handed to :class:`Writer`: calls that come while a flush is under way run together in the next
-transaction, each behind its own savepoint, and none is answered before that transaction is durable.
+handed to :class:`Writer`: calls that come while a flush is under way, or soon after one, run
+together in the next transaction, each behind its own savepoint, and none is answered before that
+transaction is durable.
+
+A function may ask for SQLAlchemy's connection or, on the way of every request, for the driver's
+own, where a statement costs a third; its text is still made from the one schema (:func:`sql_of`).
 """
 
 from __future__ import annotations
@@ -12,16 +16,17 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections import namedtuple
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
@@ -32,6 +37,8 @@ T = TypeVar("T")
 
 BACKLOG: Final = 4096  # ours: calls that may wait for the writer before new ones are turned away
 GROUP: Final = 256  # ours: calls in one transaction, so that none waits for a crowd behind it
+PACE_S: Final = 0.01  # ours: least time between two commits; a flush costs more than its calls do
+_DIALECT: Final = sqlite.dialect(paramstyle="named")
 
 
 def sqlite_engine(
@@ -55,7 +62,8 @@ def sqlite_engine(
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        if not _driver(connection).in_transaction:  # the writer has begun by itself
+            connection.exec_driver_sql(begin)
 
     event.listen(engine, "begin", on_begin)
     return engine
@@ -68,16 +76,33 @@ def translated(path: Path) -> Iterator[None]:
     Raises:
         Unavailable: locked, full, read-only, failing disk.
         StateError: damaged, not a database, or a statement that does not fit the schema.
-        sqlalchemy.exc.IntegrityError: as it is, for the caller to name.
+        sqlalchemy.exc.IntegrityError, sqlite3.IntegrityError: as they are, for the caller to name.
     """
     try:
         yield
-    except IntegrityError:
+    except (IntegrityError, sqlite3.IntegrityError):
         raise
+    except sqlite3.Error as err:
+        raise database_error(err, path) from err
     except DBAPIError as err:
         if isinstance(err.orig, sqlite3.Error):
             raise database_error(err.orig, path) from err
         raise
+
+
+def sql_of(statement: Any) -> str:
+    """The text of *statement* for the driver's own connection, its parameters as ``:name``.
+
+    Made once, where a module is loaded: SQLAlchemy's own look at a statement costs more than
+    SQLite's work on it.
+
+    Args:
+        statement: of SQLAlchemy Core. An INSERT names every column but ``id``.
+    """
+    columns = (
+        [c.name for c in statement.table.columns if c.name != "id"] if statement.is_insert else None
+    )
+    return str(statement.compile(dialect=_DIALECT, column_keys=columns))
 
 
 def prepare_schema(connection: Connection, metadata: MetaData, version: int, path: Path) -> None:
@@ -105,7 +130,8 @@ def prepare_schema(connection: Connection, metadata: MetaData, version: int, pat
 
 @dataclass(slots=True)
 class _Job(Generic[T]):
-    function: Callable[[Connection], T]
+    function: Callable[[Any], T]  # over the connection that it asked for
+    connection: Any
     future: asyncio.Future[T]
     result: T | None = None
     error: BaseException | None = None
@@ -132,6 +158,7 @@ class Writer:
         version: the schema's, see :func:`prepare_schema`.
         backlog: waiting calls beyond which :meth:`run` raises at once.
         busy_timeout_s: how long to wait for another process's lock.
+        pace_s: least time between two commits; who waits for the next one shares it.
 
     Raises:
         Unavailable, StateError, FileUnusable: the file cannot be opened or is not ours.
@@ -147,9 +174,11 @@ class Writer:
         version: int = 1,
         backlog: int = BACKLOG,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
+        pace_s: float = PACE_S,
     ) -> None:
         self._path = path
         self._backlog = backlog
+        self._pace_s = pace_s
         self._closed = False
         engine = sqlite_engine(path, busy_timeout_s=busy_timeout_s)
         with translated(path):
@@ -164,6 +193,7 @@ class Writer:
             except BaseException:
                 self._connection.close()
                 raise
+        self._driver = _driver(self._connection)
         self._near_lock = threading.Lock()
         self._far_thread = ThreadPoolExecutor(1, f"read {path.name}")
         self._queue: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
@@ -176,6 +206,12 @@ class Writer:
         return self._path
 
     async def run(self, function: Callable[[Connection], T]) -> T:
+        """Change the database by *function*, which gets SQLAlchemy's connection; else as
+        :meth:`change`.
+        """
+        return await self._run(function, self._connection)
+
+    async def change(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Change the database by *function*; return its result once that is on the disk.
 
         *function* runs in the writer thread, after all calls made before it, inside a transaction
@@ -193,11 +229,14 @@ class Writer:
             StateError: the file is damaged, or a statement does not fit the schema.
             Exception: what *function* raised, ``IntegrityError`` included.
         """
+        return await self._run(function, self._driver)
+
+    async def _run(self, function: Callable[[Any], T], connection: Any) -> T:
         if self._closed:
             raise Unavailable(f"database {self._path} is closed")
         if self._queue.qsize() >= self._backlog:
             raise Unavailable(f"database {self._path}: {self._backlog} calls wait already")
-        job: _Job[T] = _Job(function, asyncio.get_running_loop().create_future())
+        job: _Job[T] = _Job(function, connection, asyncio.get_running_loop().create_future())
         self._queue.put(job)
         return await job.future
 
@@ -212,16 +251,16 @@ class Writer:
         with self._near_lock:
             return self._read_on(self._near, function)
 
-    def look_up(self, statement: str, values: Mapping[str, object]) -> Any | None:
+    def look_up(self, statement: str, values: Mapping[str, object]) -> tuple[Any, ...] | None:
         """One row by key, straight from the driver, in the caller's thread: a fifth of what
         :meth:`read` costs, which counts where every request does it several times.
 
         Args:
-            statement: a SELECT in SQLite's words, with ``:name`` for each of *values*.
+            statement: a SELECT, see :func:`sql_of`, with ``:name`` for each of *values*.
 
         Returns:
-            The row as a named tuple, its values as SQLite has them (no booleans, no dates), or
-            None when there is none.
+            The row in the statement's columns, its values as SQLite has them (no booleans, no
+            dates), or None when there is none.
 
         Raises:
             Unavailable, StateError: as :meth:`run`.
@@ -229,17 +268,11 @@ class Writer:
         with self._near_lock:
             if self._near.closed:
                 raise Unavailable(f"database {self._path} is closed")
-            driver = self._near.connection.driver_connection
-            if driver is None:
-                raise Unavailable(f"database {self._path} is closed")
             try:
-                cursor = driver.cursor()
-                cursor.row_factory = _named_row
-                cursor.execute(statement, values)
-                rows = cursor.fetchall()  # to the end, so that no snapshot stays open
-                return rows[0] if rows else None
+                rows = _driver(self._near).execute(statement, values).fetchall()
             except sqlite3.Error as err:
                 raise database_error(err, self._path) from err
+        return rows[0] if rows else None  # read to the end: no snapshot stays open
 
     async def read_aside(self, function: Callable[[Connection], T]) -> T:
         """Read by *function* in a thread of its own: for lists and sums. As :meth:`read`."""
@@ -275,8 +308,11 @@ class Writer:
 
     def _work(self) -> None:
         closing = False
+        committed_s = -self._pace_s
         while not closing:
             group = [self._queue.get()]
+            if (early_s := committed_s + self._pace_s - time.monotonic()) > 0:
+                time.sleep(early_s)
             while len(group) < GROUP:
                 try:
                     group.append(self._queue.get_nowait())
@@ -286,41 +322,40 @@ class Writer:
             closing = len(jobs) < len(group)  # run() puts nothing behind the end mark
             if jobs:
                 self._commit(jobs)
+                committed_s = time.monotonic()
                 self._deliver(jobs)
 
     def _commit(self, jobs: list[_Job[Any]]) -> None:
         """Run *jobs* in one transaction; each has its result or error afterwards."""
         try:
-            with translated(self._path), self._connection.begin():
+            with translated(self._path):
+                self._driver.execute("BEGIN IMMEDIATE")
                 for job in jobs:
                     self._attempt(job)
+                self._driver.execute("COMMIT")
         except _TransactionLost as err:
             self._fail(jobs, _named(err.__cause__, self._path))
         except (
             BaseException
         ) as err:  # whatever it is: the callers must hear of it, here they cannot
             self._fail(jobs, err)
+        self._connection.rollback()  # SQLAlchemy may believe in a transaction: there is none now
 
     def _attempt(self, job: _Job[Any]) -> None:
-        connection = self._connection
-        connection.exec_driver_sql("SAVEPOINT job")
+        driver = self._driver
+        driver.execute("SAVEPOINT job")
         try:
-            job.result = job.function(connection)
+            job.result = job.function(job.connection)
         except BaseException as err:  # a thread that ends here would leave its callers waiting
-            if not self._driver().in_transaction:
+            if not driver.in_transaction:
                 raise _TransactionLost from err
-            connection.exec_driver_sql("ROLLBACK TO job")
+            driver.execute("ROLLBACK TO job")
             job.error = _named(err, self._path)
-        connection.exec_driver_sql("RELEASE job")
-
-    def _driver(self) -> sqlite3.Connection:
-        driver = self._connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - for the type
-        return driver
+        driver.execute("RELEASE job")
 
     def _fail(self, jobs: list[_Job[Any]], cause: BaseException) -> None:
         with suppress(sqlite3.Error):
-            self._driver().rollback()  # SQLAlchemy leaves a transaction open whose COMMIT failed
+            self._driver.rollback()  # a transaction stays open when its COMMIT fails
         for job in jobs:
             match cause:  # one object for each caller, since tracebacks grow on what is raised
                 case Unavailable():
@@ -340,13 +375,10 @@ class Writer:
                 loop.call_soon_threadsafe(_settle, settled)
 
 
-@lru_cache(maxsize=256)
-def _row_type(names: tuple[str, ...]) -> Any:
-    return namedtuple("Row", names)
-
-
-def _named_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Any:
-    return _row_type(tuple(column[0] for column in cursor.description))._make(row)
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - for the type
+    return driver
 
 
 def _settle(jobs: list[_Job[Any]]) -> None:
@@ -360,7 +392,11 @@ def _named(error: BaseException | None, path: Path) -> BaseException:
         case None:
             return Unavailable(f"database {path}: transaction lost")
         case DBAPIError(orig=sqlite3.Error() as said) if not isinstance(error, IntegrityError):
-            named = database_error(said, path)
-            named.__cause__ = error
-            return named
-    return error
+            pass
+        case sqlite3.Error() as said if not isinstance(error, sqlite3.IntegrityError):
+            pass
+        case _:
+            return error
+    named = database_error(said, path)
+    named.__cause__ = error
+    return named

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Row,
     and_,
     bindparam,
@@ -21,10 +21,8 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import IntegrityError
 
-from brski.edge.sql import Writer
+from brski.edge.sql import Writer, sql_of
 from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from brski.pki.der import read_element
 from registrar_plugin.identity.model import DeviceKey
@@ -40,7 +38,6 @@ from registrar_plugin.store.schema import (
 )
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
-_DIALECT: Final = sqlite.dialect(paramstyle="named")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,43 +49,36 @@ def _datetime(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
-def _sql(statement: Any) -> str:
-    """The statement's text, made once: on the way of every request, SQLAlchemy's own look at a
-    statement costs more than SQLite's work on it.
-    """
-    columns = (
-        [c.name for c in statement.table.columns if c.name != "id"] if statement.is_insert else None
-    )
-    return str(statement.compile(dialect=_DIALECT, column_keys=columns))
-
-
 _ACTIVE: Final[ColumnElement[str]] = literal_column("'active'")
 _o = ONBOARDINGS.c
 _i = INTENTS.c
 _c = CERTIFICATES.c
 _OF_DEVICE = and_(_o.idevid_issuer == bindparam("issuer"), _o.serial_number == bindparam("serial"))
-_GET_ONBOARDING = _sql(select(ONBOARDINGS).where(_OF_DEVICE))
-_GET_ONBOARDING_BY_KEY = _sql(select(ONBOARDINGS).where(_o.idevid_spki_sha256 == bindparam("spki")))
-_DROP_ONBOARDING = _sql(ONBOARDINGS.delete().where(_OF_DEVICE))
-_PUT_ONBOARDING = _sql(insert(ONBOARDINGS))
+_GET_ONBOARDING = sql_of(select(ONBOARDINGS).where(_OF_DEVICE))
+_GET_ONBOARDING_DIGEST = sql_of(select(_o.request_digest).where(_OF_DEVICE))
+_GET_ONBOARDING_BY_KEY = sql_of(
+    select(ONBOARDINGS).where(_o.idevid_spki_sha256 == bindparam("spki"))
+)
+_DROP_ONBOARDING = sql_of(ONBOARDINGS.delete().where(_OF_DEVICE))
+_PUT_ONBOARDING = sql_of(insert(ONBOARDINGS))
 _THIS_ONBOARDING = and_(_OF_DEVICE, _o.request_digest == bindparam("digest"))
-_SET_REQUEST = _sql(
+_SET_REQUEST = sql_of(
     update(ONBOARDINGS).where(_THIS_ONBOARDING).values(registrar_request=bindparam("octets"))
 )
-_SET_VOUCHER = _sql(
+_SET_VOUCHER = sql_of(
     update(ONBOARDINGS)
     .where(_THIS_ONBOARDING)
     .values(voucher=bindparam("octets"), voucher_media_type=bindparam("media_type"))
 )
-_SET_STATUS = _sql(
+_SET_STATUS = sql_of(
     update(ONBOARDINGS).where(_THIS_ONBOARDING).values(voucher_status=bindparam("accepted"))
 )
-_SET_VERDICT = _sql(
+_SET_VERDICT = sql_of(
     update(ONBOARDINGS)
     .where(_THIS_ONBOARDING)
     .values(audit_verdict=bindparam("good"), audit_reason=bindparam("reason"))
 )
-_GET_INTENT = _sql(
+_GET_INTENT = sql_of(
     select(INTENTS).where(
         _i.kind == bindparam("kind_"),
         _i.idevid_issuer == bindparam("issuer"),
@@ -96,18 +86,18 @@ _GET_INTENT = _sql(
         _i.request_digest == bindparam("digest"),
     )
 )
-_OPEN_INTENTS = _sql(select(INTENTS).where(_i.result.is_(None)).order_by(_i.id))
-_PUT_INTENT = _sql(insert(INTENTS))
-_GET_RESULT = _sql(select(_i.result).where(_i.id == bindparam("intent_id")))
-_SET_RESULT = _sql(
+_OPEN_INTENTS = sql_of(select(INTENTS).where(_i.result.is_(None)).order_by(_i.id))
+_PUT_INTENT = sql_of(insert(INTENTS))
+_GET_RESULT = sql_of(select(_i.result).where(_i.id == bindparam("intent_id")))
+_SET_RESULT = sql_of(
     update(INTENTS)
     .where(_i.id == bindparam("intent_id"), _i.result.is_(None))
     .values(result=bindparam("octets_"))
 )
-_PUT_EVENT = _sql(insert(EVENTS))
-_PUT_ARTIFACT = _sql(insert(ARTIFACTS))
-_PUT_CERTIFICATE = _sql(insert(CERTIFICATES))
-_SUPERSEDE = _sql(
+_PUT_EVENT = sql_of(insert(EVENTS))
+_PUT_ARTIFACT = sql_of(insert(ARTIFACTS))
+_PUT_CERTIFICATE = sql_of(insert(CERTIFICATES))
+_SUPERSEDE = sql_of(
     update(CERTIFICATES)
     .where(
         _c.idevid_issuer == bindparam("issuer"),
@@ -116,22 +106,22 @@ _SUPERSEDE = _sql(
     )
     .values(state=literal_column("'superseded'"))
 )
-_GET_CERTIFICATE = _sql(select(CERTIFICATES).where(_c.sha256 == bindparam("digest")))
-_GET_CERTIFICATE_FOR_CSR = _sql(
+_GET_CERTIFICATE = sql_of(select(CERTIFICATES).where(_c.sha256 == bindparam("digest")))
+_GET_CERTIFICATE_FOR_CSR = sql_of(
     select(CERTIFICATES).where(
         _c.idevid_issuer == bindparam("issuer"),
         _c.serial_number == bindparam("serial"),
         _c.csr_digest == bindparam("digest"),
     )
 )
-_GET_ACTIVE = _sql(
+_GET_ACTIVE = sql_of(
     select(CERTIFICATES).where(
         _c.idevid_issuer == bindparam("issuer"),
         _c.serial_number == bindparam("serial"),
         _c.state == _ACTIVE,
     )
 )
-_DEVICES = _sql(
+_DEVICES = sql_of(
     select(_o.idevid_issuer, _o.serial_number)
     .where(_o.serial_number == bindparam("serial"))
     .order_by(_o.idevid_issuer)
@@ -154,21 +144,21 @@ class SQLiteJournal:
 
     async def record(self, *events: Event) -> None:
         """Append *events*."""
-        await self._writer.run(lambda db: _append(db, events))
+        await self._writer.change(lambda db: _append(db, events))
 
     async def begin(self, onboarding: Onboarding, octets: bytes, *events: Event) -> Intent:
         """See :meth:`~registrar_plugin.store.port.Journal.begin`."""
 
-        def work(db: Connection) -> Intent:
+        def work(db: sqlite3.Connection) -> Intent:
             device = onboarding.device
             intent = _find_intent(
                 db, IntentKind.REGISTRAR_VOUCHER_REQUEST, device, onboarding.request_digest
             )
-            standing = db.exec_driver_sql(_GET_ONBOARDING, _device(device)).one_or_none()
+            standing = db.execute(_GET_ONBOARDING_DIGEST, _device(device)).fetchone()
             if standing is not None:
-                if intent and standing.request_digest == onboarding.request_digest:
+                if intent and standing == (onboarding.request_digest,):
                     return intent
-                db.exec_driver_sql(_DROP_ONBOARDING, _device(device))
+                db.execute(_DROP_ONBOARDING, _device(device))
             # an earlier request that comes back after another one finds its intent complete
             _put_onboarding(
                 db, replace(onboarding, registrar_request=intent.result if intent else None)
@@ -185,7 +175,7 @@ class SQLiteJournal:
                 onboarding.request_digest,
             )
 
-        return await self._writer.run(work)
+        return await self._writer.change(work)
 
     async def onboarding(self, device: DeviceKey) -> Onboarding | None:
         """Where *device* stands."""
@@ -202,7 +192,7 @@ class SQLiteJournal:
     ) -> Intent:
         """See :meth:`~registrar_plugin.store.port.Journal.intend_ldevid`."""
 
-        def work(db: Connection) -> Intent:
+        def work(db: sqlite3.Connection) -> Intent:
             intent = _find_intent(db, IntentKind.LDEVID, device, csr_digest)
             if intent is not None:
                 return intent
@@ -210,17 +200,17 @@ class SQLiteJournal:
             at = _stamp(events, None)
             return _put_intent(db, at, IntentKind.LDEVID, device, octets, csr_digest)
 
-        return await self._writer.run(work)
+        return await self._writer.change(work)
 
     async def complete_registrar_request(
         self, intent: Intent, result: bytes, *events: Event
     ) -> None:
         """Store the signed registrar voucher-request with its intent and its onboarding."""
 
-        def work(db: Connection) -> None:
+        def work(db: sqlite3.Connection) -> None:
             if not _complete(db, intent, result):
                 return
-            db.exec_driver_sql(
+            db.execute(
                 _SET_REQUEST,
                 {**_device(intent.device), "digest": intent.request_digest, "octets": result},
             )
@@ -228,55 +218,54 @@ class SQLiteJournal:
             _keep(db, at, intent.device, intent.kind.value, result)
             _append(db, events)
 
-        await self._writer.run(work)
+        await self._writer.change(work)
 
     async def complete_voucher(
         self, onboarding: Onboarding, voucher: bytes, media_type: str, *events: Event
     ) -> None:
         """Store the MASA's voucher with the onboarding."""
 
-        def work(db: Connection) -> None:
+        def work(db: sqlite3.Connection) -> None:
             _change(db, _SET_VOUCHER, onboarding, {"octets": voucher, "media_type": media_type})
             _keep(db, _stamp(events, None), onboarding.device, "voucher", voucher)
             _append(db, events)
 
-        await self._writer.run(work)
+        await self._writer.change(work)
 
     async def set_voucher_status(
         self, onboarding: Onboarding, accepted: bool, *events: Event
     ) -> None:
         """What the pledge said of its voucher."""
 
-        def work(db: Connection) -> None:
+        def work(db: sqlite3.Connection) -> None:
             _change(db, _SET_STATUS, onboarding, {"accepted": accepted})
             _append(db, events)
 
-        await self._writer.run(work)
+        await self._writer.change(work)
 
     async def set_audit_verdict(
         self, onboarding: Onboarding, good: bool, reason: str, *events: Event
     ) -> None:
         """What the registrar judged of the audit log."""
 
-        def work(db: Connection) -> None:
+        def work(db: sqlite3.Connection) -> None:
             _change(db, _SET_VERDICT, onboarding, {"good": good, "reason": reason})
             _append(db, events)
 
-        await self._writer.run(work)
+        await self._writer.change(work)
 
     async def complete_ldevid(
         self, intent: Intent, certificate: IssuedCertificate, *events: Event
     ) -> bytes:
         """See :meth:`~registrar_plugin.store.port.Journal.complete_ldevid`."""
 
-        def work(db: Connection) -> bytes:
+        def work(db: sqlite3.Connection) -> bytes:
             if not _complete(db, intent, certificate.certificate):
-                stored: bytes = db.exec_driver_sql(
-                    _GET_RESULT, {"intent_id": intent.id}
-                ).scalar_one()
+                stored: bytes
+                (stored,) = db.execute(_GET_RESULT, {"intent_id": intent.id}).fetchone()
                 return stored
-            db.exec_driver_sql(_SUPERSEDE, _device(certificate.device))
-            db.exec_driver_sql(
+            db.execute(_SUPERSEDE, _device(certificate.device))
+            db.execute(
                 _PUT_CERTIFICATE,
                 {
                     "sha256": hashlib.sha256(certificate.certificate).digest(),
@@ -292,7 +281,7 @@ class SQLiteJournal:
             _append(db, events)
             return certificate.certificate
 
-        return await self._writer.run(work)
+        return await self._writer.change(work)
 
     async def open_intents(self) -> tuple[Intent, ...]:
         """Those without a result, oldest first."""
@@ -337,7 +326,7 @@ class SQLiteJournal:
         """Finish what is queued and close the file."""
         await self._writer.close()
 
-    def _one(self, query: str, values: dict[str, object]) -> Any | None:
+    def _one(self, query: str, values: dict[str, object]) -> tuple[Any, ...] | None:
         """A look-up by key: cheaper in this thread than a hop to another."""
         return self._writer.look_up(query, values)
 
@@ -358,29 +347,27 @@ def _stamp(events: Iterable[Event], otherwise: datetime | None) -> int:
     return _microseconds(otherwise)
 
 
-def _append(db: Connection, events: Iterable[Event]) -> None:
-    rows = [
-        {
-            "at": _microseconds(event.at),
-            "kind": event.kind.value,
-            "outcome": event.outcome.value,
-            "idevid_issuer": event.device.idevid_issuer if event.device else None,
-            "serial_number": (
-                event.device.serial_number if event.device else event.asserted_serial_number
-            ),
-            "reason": event.reason,
-            "code": event.code,
-            "peer_address": event.peer_address,
-            "details": json.dumps(event.details, sort_keys=True),
-        }
-        for event in events
-    ]
-    if rows:
-        db.exec_driver_sql(_PUT_EVENT, rows)
+def _append(db: sqlite3.Connection, events: Iterable[Event]) -> None:
+    for event in events:
+        device = event.device
+        db.execute(
+            _PUT_EVENT,
+            {
+                "at": _microseconds(event.at),
+                "kind": event.kind.value,
+                "outcome": event.outcome.value,
+                "idevid_issuer": device.idevid_issuer if device else None,
+                "serial_number": device.serial_number if device else event.asserted_serial_number,
+                "reason": event.reason,
+                "code": event.code,
+                "peer_address": event.peer_address,
+                "details": json.dumps(event.details, sort_keys=True) if event.details else "{}",
+            },
+        )
 
 
-def _keep(db: Connection, at: int, device: DeviceKey, kind: str, octets: bytes) -> None:
-    db.exec_driver_sql(
+def _keep(db: sqlite3.Connection, at: int, device: DeviceKey, kind: str, octets: bytes) -> None:
+    db.execute(
         _PUT_ARTIFACT,
         {
             "at": at,
@@ -392,11 +379,11 @@ def _keep(db: Connection, at: int, device: DeviceKey, kind: str, octets: bytes) 
     )
 
 
-def _put_onboarding(db: Connection, onboarding: Onboarding) -> None:
+def _put_onboarding(db: sqlite3.Connection, onboarding: Onboarding) -> None:
     if onboarding.updated_at is None:
         raise StateError("an onboarding without a time")
     try:
-        db.exec_driver_sql(
+        db.execute(
             _PUT_ONBOARDING,
             {
                 "idevid_issuer": onboarding.device.idevid_issuer,
@@ -417,31 +404,36 @@ def _put_onboarding(db: Connection, onboarding: Onboarding) -> None:
                 "updated_at": _microseconds(onboarding.updated_at),
             },
         )
-    except IntegrityError as err:
+    except sqlite3.IntegrityError as err:
         raise DeviceAmbiguous("this key already belongs to another device's onboarding") from err
 
 
 def _change(
-    db: Connection, statement: str, onboarding: Onboarding, values: Mapping[str, object]
+    db: sqlite3.Connection, statement: str, onboarding: Onboarding, values: Mapping[str, object]
 ) -> None:
     row = {**_device(onboarding.device), "digest": onboarding.request_digest, **values}
-    if db.exec_driver_sql(statement, row).rowcount != 1:
+    if db.execute(statement, row).rowcount != 1:
         raise WrongOrder("a later voucher-request of this device has replaced this onboarding")
 
 
 def _find_intent(
-    db: Connection, kind: IntentKind, device: DeviceKey, digest: bytes
+    db: sqlite3.Connection, kind: IntentKind, device: DeviceKey, digest: bytes
 ) -> Intent | None:
-    row = db.exec_driver_sql(
+    row = db.execute(
         _GET_INTENT, {**_device(device), "kind_": kind.value, "digest": digest}
-    ).one_or_none()
+    ).fetchone()
     return None if row is None else _intent(row)
 
 
 def _put_intent(
-    db: Connection, at: int, kind: IntentKind, device: DeviceKey, octets: bytes, digest: bytes
+    db: sqlite3.Connection,
+    at: int,
+    kind: IntentKind,
+    device: DeviceKey,
+    octets: bytes,
+    digest: bytes,
 ) -> Intent:
-    done = db.exec_driver_sql(
+    done = db.execute(
         _PUT_INTENT,
         {
             "at": at,
@@ -454,7 +446,7 @@ def _put_intent(
         },
     )
     return Intent(
-        id=done.lastrowid,
+        id=done.lastrowid or 0,  # there is one after an INSERT
         kind=kind,
         device=device,
         octets=octets,
@@ -463,29 +455,50 @@ def _put_intent(
     )
 
 
-def _complete(db: Connection, intent: Intent, result: bytes) -> bool:
+def _complete(db: sqlite3.Connection, intent: Intent, result: bytes) -> bool:
     """Whether this call completed *intent*; False when it was complete before."""
-    done = db.exec_driver_sql(_SET_RESULT, {"intent_id": intent.id, "octets_": result})
+    done = db.execute(_SET_RESULT, {"intent_id": intent.id, "octets_": result})
     return bool(done.rowcount)
 
 
-def _onboarding(row: Any) -> Onboarding:
+# Rows are taken apart by position: statements that select a whole table have its columns in order.
+
+
+def _onboarding(row: Sequence[Any]) -> Onboarding:
+    (
+        idevid_issuer,
+        serial_number,
+        idevid_spki_sha256,
+        manufacturer,
+        masa_url,
+        presentation,
+        idevid_chain,
+        pledge_request,
+        request_digest,
+        registrar_request,
+        voucher,
+        voucher_media_type,
+        voucher_status,
+        audit_verdict,
+        audit_reason,
+        updated_at,
+    ) = row
     return Onboarding(
-        device=DeviceKey(row.idevid_issuer, row.serial_number),
-        idevid_spki_sha256=row.idevid_spki_sha256,
-        manufacturer=row.manufacturer,
-        masa_url=row.masa_url,
-        presentation=row.presentation,
-        idevid_chain=_split(row.idevid_chain),
-        pledge_request=row.pledge_request,
-        request_digest=row.request_digest,
-        registrar_request=row.registrar_request,
-        voucher=row.voucher,
-        voucher_media_type=row.voucher_media_type,
-        voucher_status=_boolean(row.voucher_status),
-        audit_verdict=_boolean(row.audit_verdict),
-        audit_reason=row.audit_reason,
-        updated_at=_datetime(row.updated_at),
+        device=DeviceKey(idevid_issuer, serial_number),
+        idevid_spki_sha256=idevid_spki_sha256,
+        manufacturer=manufacturer,
+        masa_url=masa_url,
+        presentation=presentation,
+        idevid_chain=_split(idevid_chain),
+        pledge_request=pledge_request,
+        request_digest=request_digest,
+        registrar_request=registrar_request,
+        voucher=voucher,
+        voucher_media_type=voucher_media_type,
+        voucher_status=_boolean(voucher_status),
+        audit_verdict=_boolean(audit_verdict),
+        audit_reason=audit_reason,
+        updated_at=_datetime(updated_at),
     )
 
 
@@ -503,25 +516,27 @@ def _split(chain: bytes) -> tuple[bytes, ...]:
     return tuple(parts)
 
 
-def _intent(row: Row[Any]) -> Intent:
+def _intent(row: Sequence[Any]) -> Intent:
+    number, _, kind, idevid_issuer, serial_number, request_digest, octets, result = row
     return Intent(
-        id=row.id,
-        kind=IntentKind(row.kind),
-        device=DeviceKey(row.idevid_issuer, row.serial_number),
-        octets=row.octets,
-        request_digest=row.request_digest,
-        result=row.result,
+        id=number,
+        kind=IntentKind(kind),
+        device=DeviceKey(idevid_issuer, serial_number),
+        octets=octets,
+        request_digest=request_digest,
+        result=result,
     )
 
 
-def _certificate(row: Any) -> IssuedCertificate:
+def _certificate(row: Sequence[Any]) -> IssuedCertificate:
+    _, idevid_issuer, serial_number, certificate, csr_digest, spki_sha256, state, issued_at = row
     return IssuedCertificate(
-        device=DeviceKey(row.idevid_issuer, row.serial_number),
-        certificate=row.certificate,
-        csr_digest=row.csr_digest,
-        spki_sha256=row.spki_sha256,
-        state=row.state,
-        issued_at=_datetime(row.issued_at),
+        device=DeviceKey(idevid_issuer, serial_number),
+        certificate=certificate,
+        csr_digest=csr_digest,
+        spki_sha256=spki_sha256,
+        state=state,
+        issued_at=_datetime(issued_at),
     )
 
 

@@ -11,13 +11,15 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from brski.edge.sql import Writer, sqlite_engine, translated
+from brski.edge import sql
+from brski.edge.sql import Writer, sql_of, sqlite_engine, translated
 from brski.errors import FileUnusable, StateError, Unavailable
 
 METADATA = MetaData()
@@ -120,6 +122,78 @@ async def test_broken_constraint_reaches_its_caller_as_such(writer: Writer) -> N
     assert isinstance(twice, IntegrityError)
     assert other == "b"
     assert writer.read(names) == ["a", "b"]
+
+
+PUT = sql_of(insert(ITEMS))
+
+
+def place(name: str, number: int = 0) -> Callable[[sqlite3.Connection], str]:
+    """As :func:`put`, by the driver's own connection."""
+
+    def function(driver: sqlite3.Connection) -> str:
+        driver.execute(PUT, {"name": name, "number": number})
+        return name
+
+    return function
+
+
+async def test_statement_for_the_driver_is_made_of_the_schema(writer: Writer) -> None:
+    """Every column but ``id`` is named, in the table's order, its value by name."""
+    assert " ".join(PUT.split()) == "INSERT INTO items (name, number) VALUES (:name, :number)"
+    assert await writer.change(place("a", 7)) == "a"
+    assert writer.look_up(sql_of(select(ITEMS)), {}) == ("a", 7)
+
+
+async def test_both_connections_share_one_transaction(writer: Writer) -> None:
+    """A call over SQLAlchemy's sees what a call over the driver's did, and is undone alone."""
+    gate = Gate()
+    first = asyncio.create_task(writer.run(gate))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    calls = [
+        asyncio.create_task(call)
+        for call in (
+            writer.change(place("a")),
+            writer.run(names),
+            writer.run(put("a")),
+            writer.change(place("a")),
+            writer.change(lambda driver: driver.execute("DELETE FROM none").rowcount),
+            writer.change(place("b")),
+        )
+    ]
+    await asyncio.sleep(0)
+    gate.opened.set()
+    await first
+    placed, seen, twice, again, wrong, other = await asyncio.gather(*calls, return_exceptions=True)
+    assert (placed, seen, other) == ("a", ["a"], "b")
+    assert isinstance(twice, IntegrityError)
+    assert isinstance(again, sqlite3.IntegrityError)
+    assert isinstance(wrong, StateError)
+    assert writer.read(names) == ["a", "b"]
+
+
+async def test_commits_keep_their_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes soon after a commit waits for others, and shares the next one with them."""
+    asleep, awake = threading.Event(), threading.Event()
+    naps: list[float] = []
+
+    def sleep(for_s: float) -> None:
+        naps.append(for_s)
+        asleep.set()
+        assert awake.wait(10)
+
+    monkeypatch.setattr(sql, "time", SimpleNamespace(monotonic=lambda: 100.0, sleep=sleep))
+    writer = Writer(tmp_path / "db", METADATA, pace_s=5.0)
+    await writer.run(put("first"))
+    assert naps == []
+    one = asyncio.create_task(writer.run(put("one")))
+    await asyncio.to_thread(asleep.wait, 10)
+    two = asyncio.create_task(writer.run(put("two")))
+    await asyncio.sleep(0)
+    assert writer.read(names) == ["first"]
+    awake.set()
+    assert await asyncio.gather(one, two) == ["one", "two"]
+    assert naps == [5.0]
+    await writer.close()
 
 
 async def test_wrong_statement_is_our_fault(writer: Writer) -> None:
@@ -360,18 +434,14 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
 
 
 async def test_a_look_up_sees_what_is_durable(tmp_path: Path) -> None:
-    """One row by key as a named tuple, None when there is none; errors are ours."""
+    """One row by key as a tuple, None when there is none; errors are ours."""
     writer = Writer(tmp_path / "look-up.db")
     await writer.run(lambda db: db.exec_driver_sql("CREATE TABLE t (k TEXT PRIMARY KEY, v BLOB)"))
     await writer.run(lambda db: db.exec_driver_sql("INSERT INTO t VALUES ('a', x'01')"))
-    found = writer.look_up("SELECT k, v FROM t WHERE k = :k", {"k": "a"})
-    assert found is not None
-    assert (found.k, found.v) == ("a", b"\x01")
+    assert writer.look_up("SELECT k, v FROM t WHERE k = :k", {"k": "a"}) == ("a", b"\x01")
     assert writer.look_up("SELECT k, v FROM t WHERE k = :k", {"k": "b"}) is None
     await writer.run(lambda db: db.exec_driver_sql("UPDATE t SET v = x'02'"))
-    again = writer.look_up("SELECT k, v FROM t WHERE k = :k", {"k": "a"})
-    assert again is not None
-    assert again.v == b"\x02"
+    assert writer.look_up("SELECT k, v FROM t WHERE k = :k", {"k": "a"}) == ("a", b"\x02")
     with pytest.raises(StateError):
         writer.look_up("SELECT nothing FROM t WHERE k = :k", {"k": "a"})
     await writer.close()
