@@ -35,7 +35,7 @@ from registrar_plugin.server import serve_registrar
 from registrar_plugin.settings import RegistrarSettings
 from registrar_plugin.store.port import Onboarding
 from registrar_plugin.store.sqlite import SQLiteJournal
-from registrar_plugin.telemetry.events import Event
+from registrar_plugin.telemetry.events import Event, EventKind
 
 PROGRAM: Final = "brski-registrar"
 
@@ -47,7 +47,8 @@ app = typer.Typer(
     certificate (RFC 8995, RFC 7030).
 
     Start with conf/registrar.toml, which explains every key. Then: [bold]check[/bold] it,
-    [bold]serve[/bold], and see with [bold]journal[/bold] what came and why it was refused.""",
+    [bold]serve[/bold], and see with [bold]journal[/bold] what came and why it was refused, with
+    [bold]alarms[/bold] what a person should look at.""",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -128,19 +129,46 @@ def journal(
 ) -> int | None:
     """What came, what was decided and why, oldest first."""
 
+    return _list_events("events", None, serial_number, settings, issuer, limit, as_json=as_json)
+
+
+@app.command()
+def alarms(
+    serial_number: Annotated[str | None, typer.Argument(help="Only of this device.")] = None,
+    settings: SettingsFile = _USUAL,
+    issuer: Issuer = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many lines at the most.")] = 200,
+    as_json: AsJSON = False,
+) -> int | None:
+    """What a person should look at: one identity that two parties seem to hold. Oldest first."""
+    return _list_events(
+        "alarms", EventKind.ALARM, serial_number, settings, issuer, limit, as_json=as_json
+    )
+
+
+def _list_events(
+    name: str,
+    kind: EventKind | None,
+    serial_number: str | None,
+    settings: Path,
+    issuer: str | None,
+    limit: int,
+    *,
+    as_json: bool,
+) -> int | None:
     async def read(opened: SQLiteJournal) -> tuple[Event, ...] | list[DeviceKey]:
         if serial_number is None:
-            return await opened.events(limit=limit)
+            return await opened.events(kind=kind, limit=limit)
         found = await _devices(opened, serial_number, issuer)
         if len(found) != 1:
             return found
-        return await opened.events(device=found[0], limit=limit)
+        return await opened.events(device=found[0], kind=kind, limit=limit)
 
     events = _with_journal(settings, read)
     if isinstance(events, list):
         return _ambiguous(events)
     if as_json:
-        print_json({"events": [_event_document(event) for event in events]})
+        print_json({name: [_event_document(event) for event in events]})
     else:
         _print_events(events)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -18,6 +19,7 @@ class PledgeConnection:
     registrar_certificate: x509.Certificate  # the end-entity certificate that the peer was shown
     address: str = ""
     channel_binding: bytes | None = None  # tls-unique on TLS 1.2, tls-exporter on 1.3
+    is_open: Callable[[], bool] | None = None  # asked later; None where the front cannot tell
 
     def leaf(self) -> x509.Certificate:
         """The client's own certificate.

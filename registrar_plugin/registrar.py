@@ -43,8 +43,9 @@ from registrar_plugin.enrollment.judge import EnrollmentPolicy, Standing, check_
 from registrar_plugin.identity.model import DeviceKey, VerifiedIDevID
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.masa_link.port import MASALink
+from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Journal, Onboarding
-from registrar_plugin.telemetry.events import EventKind, Outcome
+from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Registrar:
         self._journal = journal
         self._clerk = clerk
         self._audit = audit
+        self._second_use = SecondUse(journal, clerk)
         self._locks: weakref.WeakValueDictionary[DeviceKey, asyncio.Lock] = (
             weakref.WeakValueDictionary()
         )
@@ -123,6 +125,7 @@ class Registrar:
                 peer_address=connection.address,
                 now=self._clerk.now(),
             )
+        await self._second_use.met(verified.device, connection)
         async with self._lock(verified.device):
             async with self._clerk.refusals(EventKind.ADMISSION, connection, verified.device):
                 check_admission(verified, self._admission)
@@ -136,7 +139,9 @@ class Registrar:
                 onboarding = standing
             async with self._clerk.refusals(EventKind.IDENTITY, connection, verified.device):
                 await self._identity.recheck(verified, now=self._clerk.now())
-            request = await self._sign_request(onboarding, verified, serialization, connection)
+            request = await self._sign_request(
+                onboarding, standing, verified, serialization, connection
+            )
             return await self._fetch_voucher(
                 onboarding, verified, request, serialization, connection
             )
@@ -144,11 +149,15 @@ class Registrar:
     async def _sign_request(
         self,
         onboarding: Onboarding,
+        standing: Onboarding | None,
         verified: VerifiedIDevID,
         serialization: VoucherSerialization,
         connection: PledgeConnection,
     ) -> bytes:
         now = self._clerk.now()
+        alarms: tuple[Event, ...] = ()
+        if standing is not None and standing.request_digest != onboarding.request_digest:
+            alarms = await self._second_use.of_request(standing, onboarding, connection)
         unsigned = serialization.prepare(
             registrar_voucher_request(verified, created_on=now),
             self._signer,
@@ -169,6 +178,7 @@ class Registrar:
                     "masa_url": onboarding.masa_url,
                 },
             ),
+            *alarms,
         )
         if intent.result is not None:
             return intent.result
@@ -272,6 +282,7 @@ class Registrar:
             self._clerk.refusals(EventKind.ENROLL, connection, device),
         ):
             onboarding = await self._onboarding_of(connection)
+            await self._second_use.met(device, connection)
             if onboarding.voucher_status:
                 onboarding = await self._audit.verdict(onboarding)
             check_standing(_standing(onboarding))
@@ -306,6 +317,7 @@ class Registrar:
             self._ca.prepare(request, now=self._clerk.now()),
             csr.digest,
             self._clerk.event(EventKind.LDEVID_INTENT, device, connection),
+            *await self._second_use.of_csr(device, hashlib.sha256(csr.spki).digest(), connection),
         )
         issued = await self._complete_ldevid(intent)
         return issued if isinstance(issued, Pending) else encode_certs_only([issued])
@@ -368,6 +380,8 @@ class Registrar:
         ldevid = await self._journal.certificate_by_digest(hashlib.sha256(octets).digest())
         if ldevid is None:
             return (await self._onboarding_of(connection)).device, False
+        if ldevid.state == "superseded":
+            await self._second_use.superseded(ldevid, connection)
         if ldevid.state != "active":
             raise NotAuthenticated(f"this LDevID is {ldevid.state}")
         return ldevid.device, True

@@ -25,9 +25,11 @@ def connection_of(request: web.Request, *, with_binding: bool = False) -> Pledge
         Malformed: the peer sent a certificate that is none.
     """
     front = request.config_dict[TLS_FRONT]
+    protocol = request.protocol  # small once it has lost its transport, which it holds alone
     return PledgeConnection(
         peer_chain=front.peer_chain(request),
         registrar_certificate=front.registrar_certificate(request),
         address=request.remote or "",
         channel_binding=front.channel_binding(request) if with_binding else None,
+        is_open=lambda: protocol.connected,
     )

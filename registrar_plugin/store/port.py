@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from registrar_plugin.identity.model import DeviceKey
-from registrar_plugin.telemetry.events import Event
+from registrar_plugin.telemetry.events import Event, EventKind
 
 
 class IntentKind(enum.StrEnum):
@@ -85,6 +85,11 @@ class Journal(Protocol):
             voucher-request began the onboarding that stands: a repeated request changes nothing.
         """
 
+    async def has_begun(self, device: DeviceKey, request_digest: bytes) -> bool:
+        """Whether a pledge voucher-request of *device* with this SHA-256 ever began an
+        onboarding.
+        """
+
     async def onboarding(self, device: DeviceKey) -> Onboarding | None:
         """Where *device* stands."""
 
@@ -152,9 +157,13 @@ class Journal(Protocol):
         """Every device with this serial number, whoever issued its IDevID."""
 
     async def events(
-        self, *, device: DeviceKey | None = None, limit: int = 1000
+        self,
+        *,
+        device: DeviceKey | None = None,
+        kind: EventKind | None = None,
+        limit: int = 1000,
     ) -> tuple[Event, ...]:
-        """The last *limit* events, oldest first."""
+        """The last *limit* events, of one device or kind where named, oldest first."""
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""

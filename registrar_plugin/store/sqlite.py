@@ -177,6 +177,12 @@ class SQLiteJournal:
 
         return await self._writer.change(work)
 
+    async def has_begun(self, device: DeviceKey, request_digest: bytes) -> bool:
+        """See :meth:`~registrar_plugin.store.port.Journal.has_begun`."""
+        kind = IntentKind.REGISTRAR_VOUCHER_REQUEST.value
+        values = {**_device(device), "kind_": kind, "digest": request_digest}
+        return self._one(_GET_INTENT, values) is not None
+
     async def onboarding(self, device: DeviceKey) -> Onboarding | None:
         """Where *device* stands."""
         row = self._one(_GET_ONBOARDING, _device(device))
@@ -310,11 +316,17 @@ class SQLiteJournal:
         return tuple(DeviceKey(row.idevid_issuer, row.serial_number) for row in rows)
 
     async def events(
-        self, *, device: DeviceKey | None = None, limit: int = 1000
+        self,
+        *,
+        device: DeviceKey | None = None,
+        kind: EventKind | None = None,
+        limit: int = 1000,
     ) -> tuple[Event, ...]:
-        """The last *limit* events, oldest first."""
+        """See :meth:`~registrar_plugin.store.port.Journal.events`."""
         e = EVENTS.c
         query = select(EVENTS).order_by(e.id.desc()).limit(limit)
+        if kind is not None:
+            query = query.where(e.kind == kind.value)
         if device is not None:
             query = query.where(
                 e.idevid_issuer == device.idevid_issuer, e.serial_number == device.serial_number

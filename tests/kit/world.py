@@ -7,7 +7,7 @@ thing and sees which gate stands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -259,13 +259,18 @@ class World:
         return device
 
     def connection(
-        self, shown: Sequence[x509.Certificate], *, address: str = "192.0.2.7"
+        self,
+        shown: Sequence[x509.Certificate],
+        *,
+        address: str = "192.0.2.7",
+        is_open: Callable[[], bool] | None = None,
     ) -> PledgeConnection:
         """A TLS connection of somebody who holds the key of ``shown[0]``."""
         return PledgeConnection(
             peer_chain=tuple(shown),
             registrar_certificate=self.registrar_entity.certificate,
             address=address,
+            is_open=is_open,
         )
 
     async def voucher(self, device: Device, **changes: object) -> VoucherAnswer:
@@ -330,17 +335,28 @@ async def make_world(
     require_record: bool = True,
     clock: Clock | None = None,
     lookup: RecordLookup | None = None,
+    oem: pki.Entity | None = None,
+    anchors: Sequence[x509.Certificate] = (),
+    records: Records | None = None,
+    masa_records: Records | None = None,
 ) -> AsyncIterator[World]:
-    """Open everybody in *folder*; what a test wants otherwise has a name."""
+    """Open everybody in *folder*; what a test wants otherwise has a name.
+
+    Args:
+        oem: the manufacturer's issuing CA.
+        anchors: what the registrar trusts of it, if not that CA's root.
+        records: what the registrar asks of it.
+        masa_records: what the MASA asks, if not the same.
+    """
     clock = clock or Clock()
-    oem = pki.make_pki("Example OEM")
+    oem = oem or pki.make_pki("Example OEM")
     other_oem = pki.make_pki("Another OEM")
     owner = pki.make_pki("Example Owner", not_after=pki.NOT_AFTER)
     registrar_entity = pki.make_registrar(owner)
-    records, other_records = Records(), Records()
+    records, other_records = records or Records(), Records()
     store = AuditStore(folder / "masa.db")
     masa = MASA(
-        records=Both(records, other_records),
+        records=Both(masa_records or records, other_records),
         store=store,
         signer=pki.make_masa_signer(pki.make_root("Example MASA Root")).signer,
         serializations={VOUCHER_CMS_JSON: CMS},
@@ -352,12 +368,15 @@ async def make_world(
     manufacturers = [
         Manufacturer(
             name=name,
-            anchors=TrustAnchors([issuing.root]),
+            anchors=TrustAnchors(trusted),
             source=name,
             issuers=frozenset([idevid_issuer_of(pki.make_idevid(issuing).certificate)]),
             require_record=require_record,
         )
-        for name, issuing in (("acme", oem), ("bolt", other_oem))
+        for name, issuing, trusted in (
+            ("acme", oem, [*(anchors or [oem.root])]),
+            ("bolt", other_oem, [other_oem.root]),
+        )
     ]
     identity = IdentityVerifier(
         manufacturers,

@@ -119,6 +119,28 @@ async def test_an_earlier_request_that_comes_back_finds_its_signature(journal: J
     assert standing.registrar_request == b"signed"
 
 
+async def test_it_knows_which_requests_have_begun_an_onboarding(journal: Journal) -> None:
+    """Also the one that a later one has replaced; none of another device's."""
+    first, second = (onboarding(request=octets) for octets in (b"pvr", b"pvr 2"))
+    assert not await journal.has_begun(DEVICE, first.request_digest)
+    await journal.begin(first, b"unsigned", line())
+    await journal.begin(second, b"unsigned 2", line())
+    assert await journal.has_begun(DEVICE, first.request_digest)
+    assert await journal.has_begun(DEVICE, second.request_digest)
+    assert not await journal.has_begun(TWIN, first.request_digest)
+
+
+async def test_events_of_one_kind(journal: Journal) -> None:
+    """The last of it, of everybody or of one device."""
+    alarms = [line(EventKind.ALARM, device, str(n)) for n, device in enumerate((TWIN, DEVICE))]
+    await journal.record(*alarms, line(), line(EventKind.ALARM, None, "2"))
+    found = await journal.events(kind=EventKind.ALARM)
+    assert [event.reason for event in found] == ["0", "1", "2"]
+    assert [event.reason for event in await journal.events(kind=EventKind.ALARM, limit=1)] == ["2"]
+    found = await journal.events(kind=EventKind.ALARM, device=DEVICE)
+    assert [event.reason for event in found] == ["1"]
+
+
 async def test_status_and_verdict_are_kept(journal: Journal) -> None:
     """What the pledge says and what the registrar judges, for good and for bad."""
     await journal.begin(onboarding(), b"unsigned", line())

@@ -1,0 +1,49 @@
+"""What the front tells of a connection once the request is over."""
+
+from __future__ import annotations
+
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+from cryptography import x509
+
+from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.pledge_facing.keys import TLS_FRONT, connection_of
+from tests.kit import pki
+
+REGISTRAR = pki.make_registrar(pki.make_root()).certificate
+
+
+class PlainFront:
+    """A front for a listener without TLS."""
+
+    def peer_chain(self, request: web.Request) -> tuple[x509.Certificate, ...]:
+        return ()
+
+    def registrar_certificate(self, request: web.Request) -> x509.Certificate:
+        return REGISTRAR
+
+    def channel_binding(self, request: web.Request) -> bytes | None:
+        return None
+
+
+async def test_a_connection_knows_whether_it_still_stands() -> None:
+    """It is asked later, when the request is long over."""
+    met: list[PledgeConnection] = []
+
+    async def meet(request: web.Request) -> web.Response:
+        met.append(connection_of(request))
+        return web.Response()
+
+    app = web.Application()
+    app[TLS_FRONT] = PlainFront()
+    app.router.add_get("/", meet)
+    async with TestServer(app) as server, ClientSession() as client:
+        async with client.get(server.make_url("/")):
+            pass
+        (connection,) = met
+        assert connection.is_open is not None
+        assert connection.is_open()
+        async with client.get(server.make_url("/"), headers={"Connection": "close"}):
+            pass
+        await client.close()
+    assert not connection.is_open()
