@@ -62,7 +62,7 @@ class HMACDRBGProfile:
             "personalization": personalization,
             "K": key,
             "V": v,
-            "first output": first,
+            "first-output": first,
             "d": encode_scalar(self.scalar(seed, chip_id), self.curve),
         }
 

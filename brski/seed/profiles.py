@@ -13,17 +13,19 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from brski.errors import SettingsError, UnknownFormat
-from brski.seed.hmac_drbg import HMAC_DRBG_P256
+from brski.seed import hkdf, open_dice
+from brski.seed.hmac_drbg import HMAC_DRBG_P256, HMAC_DRBG_P384
+from brski.seed.raw_key import RawPrivateKey
 from brski.seed.secret import LEAST_SEED_OCTETS, Seed
 from brski.seed.steps import Steps
 from brski.seed.tpm2 import TPM2_P256, TPM2_P384
 
 GROUP: Final = "brski.derivation_profile"
 
-DevicePrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+DevicePrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | RawPrivateKey
 
 
 class DerivationProfile(Protocol):
@@ -79,7 +81,24 @@ class ScalarProfile(Protocol):
 
 
 PROFILES: Final[Mapping[str, DerivationProfile]] = MappingProxyType(
-    {each.name: each for each in (HMAC_DRBG_P256, TPM2_P256, TPM2_P384)}
+    {
+        each.name: each
+        for each in (
+            HMAC_DRBG_P256,
+            HMAC_DRBG_P384,
+            hkdf.ED25519,
+            hkdf.ML_DSA_44,
+            hkdf.ML_DSA_65,
+            hkdf.ML_DSA_87,
+            open_dice.ED25519,
+            open_dice.P256,
+            open_dice.P384,
+            open_dice.ML_DSA_65,
+            open_dice.ML_DSA_87,
+            TPM2_P256,
+            TPM2_P384,
+        )
+    }
 )
 NAMES: Final = tuple(PROFILES)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +21,9 @@ from brski.seed.recipient_key import HybridPrivateKey
 from brski.seed.record import SeedRecord
 from brski.seed.secret import Seed
 from tests.kit import pki
+from tests.kit.programs import require_program
 
+DATA = Path(__file__).parent / "data"
 CREATED_AT = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 
@@ -99,3 +104,17 @@ def other_world() -> World:
         oem=HybridPrivateKey.parse(hashlib.shake_256(b"another OEM").digest(96)),
         vendor_id="other-silicon",
     )
+
+
+@pytest.fixture(scope="session")
+def derive_c(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The second implementation, compiled; skips where it cannot be."""
+    gcc = require_program("gcc", "gcc")
+    probe = subprocess.run([gcc, "-E", "-"], input=b"#include <openssl/evp.h>", capture_output=True)
+    if probe.returncode != 0:
+        reason = "needs OpenSSL's headers (Debian package libssl-dev)"
+        pytest.fail(reason) if os.environ.get("BRSKI_REQUIRE_ALL") == "1" else pytest.skip(reason)
+    program = tmp_path_factory.mktemp("derive") / "derive"
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([gcc, *flags, "-o", program, DATA / "derive.c", "-lcrypto"], check=True)
+    return program

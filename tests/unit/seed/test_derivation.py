@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from brski.seed.drbg import HMACDRBG
 from brski.seed.hmac_drbg import HMAC_DRBG_P256, candidate_scalar
 from brski.seed.profiles import DerivationProfile, profile
 from brski.seed.secret import Seed
-from tests.kit.programs import require_program
 
 DATA = Path(__file__).parent / "data"
 PAGE = Path(__file__).parents[3] / "docs" / "derivation.md"
@@ -49,26 +47,12 @@ def test_every_committed_case_has_a_key_of_its_own() -> None:
     assert len({case["d"] for case in CASES}) == len(CASES) >= 8
 
 
-@pytest.fixture(scope="module")
-def derive_c(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The second implementation, compiled; skips where it cannot be."""
-    gcc = require_program("gcc", "gcc")
-    probe = subprocess.run([gcc, "-E", "-"], input=b"#include <openssl/evp.h>", capture_output=True)
-    if probe.returncode != 0:
-        reason = "needs OpenSSL's headers (Debian package libssl-dev)"
-        pytest.fail(reason) if os.environ.get("BRSKI_REQUIRE_ALL") == "1" else pytest.skip(reason)
-    program = tmp_path_factory.mktemp("derive") / "derive"
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run([gcc, *flags, "-o", program, DATA / "derive.c", "-lcrypto"], check=True)
-    return program
-
-
 def computed_by(
     program: Path, inputs: list[tuple[bytes, bytes]], *order: str
 ) -> list[tuple[int, int, int]]:
     lines = "".join(f"{seed.hex()} {chip_id.hex()}\n" for seed, chip_id in inputs)
     answer = subprocess.run(
-        [program, *order], input=lines, capture_output=True, text=True, check=True
+        [program, "hmac-drbg-p256", *order], input=lines, capture_output=True, text=True, check=True
     )
     return [
         (int(d, 16), int(point[:64], 16), int(point[64:], 16))

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from brski.errors import Malformed
-from brski.pki.keys import encode_spki
 from brski.seed.profiles import profile
 from brski.seed.secret import Seed
 from brski.seed.steps import encode_scalar, scalar_octets
 from brski.seed.tpm2 import derivation_context, extra_bits_scalar, kdfa
-from tests.kit.programs import require_program
-from tests.unit.seed.openssl_kdf import ORDERS, OpenSSL
+from tests.unit.seed.openssl_derivation import ORDERS
 
 PAGE = Path(__file__).parents[3] / "docs" / "derivation.md"
 CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
 PROFILES = {"tpm2-p256": "P-256", "tpm2-p384": "P-384"}
 COUNTING = bytes(range(32))
 CHIP = bytes.fromhex("c0ffee01")
-
-
-@pytest.fixture(scope="module")
-def openssl() -> OpenSSL:
-    return OpenSSL(require_program("openssl", "openssl"))
 
 
 def test_values_that_a_tpm_confirmed(vectors: Path) -> None:
@@ -43,38 +35,6 @@ def test_values_that_a_tpm_confirmed(vectors: Path) -> None:
         assert encode_scalar(scalar, curve).hex() == case["d"]
         point = ec.derive_private_key(scalar, curve).public_key().public_numbers()
         assert (point.x, point.y) == (int(case["x"], 16), int(case["y"], 16))
-
-
-@pytest.mark.parametrize("name", PROFILES)
-def test_openssl_derives_the_same_key(openssl: OpenSSL, name: str) -> None:
-    """KBKDF and the curve of another OpenSSL than the one below ``cryptography``."""
-    curve = PROFILES[name]
-    longest = profile(name).most_seed_octets
-    for octets in (32, 33, longest):
-        seed, chip_id = secrets.token_bytes(octets), secrets.token_bytes(1 + octets % 64)
-        key = profile(name).derive(Seed(seed), chip_id)
-        d = openssl.tpm2(curve, seed, chip_id)
-        assert key.private_numbers().private_value == d
-        assert encode_spki(key.public_key()) == openssl.spki_of_scalar(curve, d)
-
-
-@pytest.mark.parametrize("name", PROFILES)
-def test_the_page_shows_what_openssl_computes(openssl: OpenSSL, name: str) -> None:
-    steps = profile(name).steps(Seed(COUNTING), CHIP)
-    assert list(steps) == ["label", "context", "c", "d"]
-    assert int.from_bytes(steps["d"], "big") == openssl.tpm2(PROFILES[name], COUNTING, CHIP)
-    page = PAGE.read_text()
-    for value in ("context", "c", "d"):
-        assert steps[value].hex() in page
-    assert steps["label"].hex(" ") in page
-
-
-@pytest.mark.parametrize("name", PROFILES)
-def test_steps_end_in_the_key(name: str) -> None:
-    seed = Seed(secrets.token_bytes(32))
-    key = profile(name).derive(seed, CHIP)
-    d = int.from_bytes(profile(name).steps(seed, CHIP)["d"], "big")
-    assert d == key.private_numbers().private_value
 
 
 @pytest.mark.parametrize("name", PROFILES)
