@@ -73,6 +73,15 @@ class Blob:
     public: bytes  # TPM2B_PUBLIC
     private: bytes  # TPM2B_PRIVATE
 
+    @property
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        """The key's public half.
+
+        Raises:
+            KeyUnusable: the octets are damaged, or no key on P-256 or P-384.
+        """
+        return templates.public_key_of(_public(self.public))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:

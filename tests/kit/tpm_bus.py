@@ -25,6 +25,7 @@ RC_COMMAND_CODE = 0x143
 RC_OBJECT_MEMORY = 0x902
 
 Answer = Callable[[int], int | None]
+Answered = Callable[[int], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Bus:
 
     path: Path
     answer: Answer  # a command code to a response code instead of the TPM's answer; None: pass on
+    answered: Answered  # called with the command's code when its answer is there, and not sent yet
     commands: list[bytes] = field(default_factory=list)
     responses: list[bytes] = field(default_factory=list)
 
@@ -56,12 +58,14 @@ def _pass_on(_code: int) -> None:
 
 
 @contextmanager
-def tapped(tpm: SoftwareTPM, answer: Answer = _pass_on) -> Iterator[Bus]:
+def tapped(
+    tpm: SoftwareTPM, answer: Answer = _pass_on, answered: Answered = _pass_on
+) -> Iterator[Bus]:
     """Stand between the TSS and *tpm* for the block."""
     with tempfile.TemporaryDirectory(prefix="brski-bus-") as name:
         path = Path(name) / "tpm"
-        path.with_name("tpm.ctrl").symlink_to(f"{tpm.socket}.ctrl")
-        bus = Bus(path=path, answer=answer)
+        path.with_name("tpm.ctrl").symlink_to(f"{tpm.path}.ctrl")
+        bus = Bus(path=path, answer=answer, answered=answered)
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(path))
             listening.listen(8)
@@ -78,13 +82,13 @@ def _serve(listening: socket.socket, tpm: SoftwareTPM, bus: Bus) -> None:
     with suppress(OSError):  # the listener was shut down
         while True:
             client, _ = listening.accept()
-            with client, socket.socket(socket.AF_UNIX) as chip:
-                chip.connect(str(tpm.socket))
+            with client, socket.socket(socket.AF_UNIX) as chip, suppress(ConnectionError):
+                chip.connect(str(tpm.path))
                 _carry(client, chip, bus)
 
 
 def _carry(client: socket.socket, chip: socket.socket, bus: Bus) -> None:
-    while command := _message(client):
+    while command := _message(client):  # until it closes, or was killed
         bus.commands.append(command)
         code = bus.answer(_code(command))
         if code is None:
@@ -93,6 +97,7 @@ def _carry(client: socket.socket, chip: socket.socket, bus: Bus) -> None:
         else:
             response = struct.pack(">HII", 0x8001, 10, code)
         bus.responses.append(response)
+        bus.answered(_code(command))
         client.sendall(response)
 
 

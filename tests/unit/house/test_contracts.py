@@ -38,7 +38,7 @@ PLANTED = [
     ("air-gap", "brski/edge/sqlite.py", "import aiohttp"),  # two steps away from the factory
     ("seed-out-of-reach", "registrar_plugin/registrar.py", "import brski.seed.profiles"),
     ("seed-out-of-reach", "brski/voucher/rules.py", "import brski.seed.batch"),
-    ("seed-out-of-reach", "device_client/tpm/chip.py", "import brski.seed.secret"),
+    ("seed-out-of-reach", "device_client/identity/from_tpm.py", "import brski.seed.secret"),
     ("decisions-are-pure", "brski/voucher/rules.py", "import time"),
     ("decisions-are-pure", "masa_stub/issue.py", "import aiohttp"),
     ("decisions-know-no-edge", "registrar_plugin/identity/verify.py", "import brski.edge.sql"),
