@@ -201,6 +201,10 @@ class ManifestRefused(Refused):
     """A manifest for an owner is refused whole: foreign, stale or past its life."""
 
 
+class MediumRefused(Refused):
+    """A medium that crossed between rooms is not what its list says."""
+
+
 class TooManyRequests(Refused):
     """A rate budget is used up."""
 

@@ -11,6 +11,7 @@ import typer
 
 from brski.edge.cli import REFUSED, configure_logging, harden_process, print_json, run
 from brski.edge.serve import run_loop
+from brski_lab.assembly import sign_build_list
 from brski_lab.demo import Demo, run_demo
 from brski_lab.report import Timeline, as_document, print_closing
 from brski_lab.vendor import Order, mint_batch
@@ -92,6 +93,28 @@ def mint(
         records_a_chunk=records_a_chunk,
     )
     digest = mint_batch(order, key=key, recipient=recipient, chips=chips, out=out)
+    typer.echo(digest.hex())
+
+
+@app.command(name="build-list")
+def build_list(
+    table: Annotated[Path, typer.Argument(help="Lines: chip id in hex, serial number, asserted.")],
+    key: Annotated[Path, typer.Option(help="The assembly's signing key, PEM.")],
+    out: Annotated[Path, typer.Option(help="The build list file.")],
+    signer: Annotated[str, typer.Option(help="As the factory knows it.")] = "assembly",
+    product: Annotated[str, typer.Option(help="As in the seed batch.")] = "product",
+    generation: Annotated[int, typer.Option(min=0, help="Above the list before.")] = 1,
+) -> None:
+    """Play the assembly: sign which serial number each chip got."""
+    digest = sign_build_list(
+        table,
+        out,
+        key=key,
+        signer_id=signer,
+        product=product,
+        generation=generation,
+        created_at=datetime.now(UTC).replace(microsecond=0),  # noqa: TID251 - the edge
+    )
     typer.echo(digest.hex())
 
 

@@ -11,6 +11,7 @@ from oem_backend.database import cli as database
 from oem_backend.database.manifest_cli import manifest
 from oem_backend.executors.processes import ProcessExecutor
 from oem_backend.factory.cli import factory_app
+from oem_backend.media import cli as media
 
 PROGRAM: Final = "brski-oem"
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(factory_app(ProcessExecutor), name="factory")
 app.add_typer(database.app, name="database")
+app.add_typer(media.app, name="media")
 app.command()(manifest)
 
 

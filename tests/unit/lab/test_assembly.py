@@ -1,0 +1,37 @@
+"""The assembly's table of chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from brski.errors import Malformed
+from brski.idevid.build_list import BuildEntry
+from brski.idevid.record import Presentation
+from brski_lab.assembly import read_table
+
+
+def test_a_table_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text("# chips\n\n0a SN-1 carried\n0b0c SN-2 asserted replace\n")
+    assert list(read_table(path)) == [
+        BuildEntry(chip_id=b"\x0a", serial_number="SN-1", presentation=Presentation.CARRIED),
+        BuildEntry(
+            chip_id=b"\x0b\x0c",
+            serial_number="SN-2",
+            presentation=Presentation.ASSERTED,
+            replace=True,
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["0a SN-1", "0A SN-1 carried", "0 SN-1 carried", "0a SN-1 shown", "0a SN-1 carried twice"],
+)
+def test_another_line_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "table"
+    path.write_text(f"0b SN-0 carried\n{line}\n")
+    with pytest.raises(Malformed, match="line 2"):
+        list(read_table(path))
