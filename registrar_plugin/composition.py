@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from brski.edge.adapters import open_adapter
 from brski.edge.settings import read_settings
 from brski.edge.signers.file import load_chain, load_private_key
 from brski.edge.signers.key import KeySigner
@@ -20,7 +21,7 @@ from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import domain_id, has_extended_key_usage
 from brski.registry import ID_KP_CMC_RA, ID_KP_SERVER_AUTH, VOUCHER_CMS_JSON
 from brski.voucher.cms import CMS
-from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES, open_adapter
+from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES
 from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.clerk import Clerk
