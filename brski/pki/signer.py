@@ -34,4 +34,5 @@ class Signer(Protocol):
 
         Raises:
             KeyUnusable: the key cannot sign now.
+            Unavailable: it is in a token that is not there; it may come back.
         """

@@ -13,12 +13,32 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from brski.edge.atomic_file import read_file, write_atomically
+from brski.edge.settings import ExistingFile, Settings
 from brski.edge.signers.key import KeySigner, check_private_key
 from brski.errors import FileUnusable, KeyUnusable, PeerError
 from brski.pki.keys import parse_pem_certificates
 from brski.pki.signatures import PrivateKey
 
 _KEY_FILE_LIMIT: Final = 64 * 1024
+
+
+class FileSignerSettings(Settings):
+    """The table of a signer of kind ``file``."""
+
+    kind: str
+    chain: ExistingFile  # PEM, the key's certificate first
+    key: ExistingFile  # PEM, 0600
+
+
+class FileSignerKind:
+    """Entry point ``file`` of ``brski.signer``: deterministic wherever the algorithm can be."""
+
+    Settings = FileSignerSettings
+
+    @classmethod
+    def open(cls, settings: FileSignerSettings) -> KeySigner:
+        """Read the key and its chain; errors as :func:`load_signer`."""
+        return load_signer(settings.key, settings.chain, deterministic=True)
 
 
 def load_signer(

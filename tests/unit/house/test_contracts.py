@@ -54,6 +54,7 @@ PLANTED = [
         "import registrar_plugin.oem_source.database",
     ),
     ("tss-in-one-room", "device_client/cli.py", "import device_client.tpm.connection"),
+    ("token-adapter", "oem_backend/factory/line.py", "import pkcs11"),
     ("no-cycles", "brski/errors.py", "import brski.registry\nimport brski.pki.der"),
 ]
 
