@@ -108,7 +108,7 @@ async def _set(
     people = _make_people(folder, now)
     oem = folder / "oem"
     await children.run(
-        "brski-oem", "factory", "init", oem, "--name", FACTORY, "--title", "Example OEM",
+        "brski-oem", "init", oem, "--name", FACTORY, "--title", "Example OEM",
         "--masa-url", masa_address, "--levels", "2",
     )  # fmt: skip
     _name_peers(folder, oem)

@@ -10,7 +10,7 @@ from brski.edge.cli import configure_logging, harden_process, run
 from oem_backend.database import cli as database
 from oem_backend.database.manifest_cli import manifest
 from oem_backend.executors.processes import ProcessExecutor
-from oem_backend.factory.cli import factory_app
+from oem_backend.factory.cli import factory_app, init
 from oem_backend.media import cli as media
 
 PROGRAM: Final = "brski-oem"
@@ -23,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+app.command()(init)
 app.add_typer(factory_app(ProcessExecutor), name="factory")
 app.add_typer(database.app, name="database")
 app.add_typer(media.app, name="media")

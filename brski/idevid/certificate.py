@@ -23,6 +23,7 @@ VERSION_3: Final = der.encode(0xA0, der.encode_integer(2))  # RFC 5280 §4.1.2.1
 NOT_AFTER: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 _NEVER: Final = der.encode(der.GENERALIZED_TIME, NEVER_EXPIRES.encode("ascii"))
+_CRITICAL: Final = der.encode(der.BOOLEAN, b"\xff")
 _SERIAL_NUMBER_TYPE: Final = der.encode_oid(ID_AT_SERIAL_NUMBER)
 _FIRST_GENERALIZED_YEAR: Final = 2050
 
@@ -75,12 +76,13 @@ def encode_validity(not_before: datetime) -> bytes:
     return der.encode(der.SEQUENCE, start, _NEVER)
 
 
-def encode_extension(oid: str, value: bytes) -> bytes:
-    """DER Extension, not critical; *value* is the DER inside extnValue.
+def encode_extension(oid: str, value: bytes, *, critical: bool = False) -> bytes:
+    """DER Extension; *value* is the DER inside extnValue.
 
     RFC 5280 §4.2.
     """
-    return der.encode(der.SEQUENCE, der.encode_oid(oid), der.encode(der.OCTET_STRING, value))
+    mark = _CRITICAL if critical else b""
+    return der.encode(der.SEQUENCE, der.encode_oid(oid), mark, der.encode(der.OCTET_STRING, value))
 
 
 def encode_subject_key_identifier(key_identifier: bytes) -> bytes:

@@ -15,18 +15,20 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from brski.edge.adapters import open_adapter
 from brski.edge.atomic_file import read_file
 from brski.edge.cli import print_json, printable
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import load_signer
-from brski.errors import Unavailable
+from brski.errors import SettingsError, Unavailable
 from brski.pki.signer import PublicKey
 from brski.seed.recipient_key import HybridPublicKey
 from oem_backend.executors.port import Executor
-from oem_backend.factory.found import found_factory
+from oem_backend.factory.found import TokenPlace, found_factory
 from oem_backend.factory.intake import Keys, take_in
 from oem_backend.factory.ledger import Ledger, look_into_ledger, open_ledger
 from oem_backend.factory.line import Line, MakeReport, make_bundles
+from oem_backend.factory.pki import ALGORITHMS, ISSUING
 from oem_backend.factory.settings import FactoryFile, FactorySettings, PeerSettings
 from oem_backend.public_keys import load_public_key
 
@@ -37,6 +39,8 @@ SettingsFile = Annotated[
 ]
 AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 _USUAL: Final = Path("factory.toml")
+_SIGNERS: Final = "brski.signer"  # entry points
+_SIGNING_KEYS: Final = "brski.signing_keys"
 _SECOND: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -51,45 +55,12 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
         name="factory",
         help="""The room without a network: seed batches in, certificates out.
 
-        [bold]init[/bold] once; then [bold]intake[/bold] each batch of the silicon vendor, and
+        [bold]brski-oem init[/bold] once; then [bold]intake[/bold] each batch of the vendor, and
         [bold]make[/bold] bundles of certificates from each build list of the assembly.""",
         no_args_is_help=True,
     )
 
-    @app.command()
-    def init(
-        folder: Annotated[Path, typer.Argument(help="Where keys and settings go.")],
-        name: Annotated[str, typer.Option(help="Of the factory, as the database knows it.")],
-        title: Annotated[str, typer.Option(help="Of the OEM, in its CAs' names.")],
-        masa_url: Annotated[str, typer.Option(help="For the IDevIDs: host or host:port.")],
-        levels: Annotated[int, typer.Option(min=2, max=3, help="2: the root issues.")] = 3,
-        algorithm: Annotated[str, typer.Option(help="P-256, P-384 or Ed25519.")] = "P-256",
-        created: Annotated[
-            datetime | None,
-            typer.Option(formats=[_SECOND], help="notBefore of the CAs, UTC; now if not given."),
-        ] = None,
-        as_json: AsJSON = False,
-    ) -> None:
-        """Make the factory's keys, its PKI and its settings file."""
-        now = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the edge reads the clock
-        founded = found_factory(
-            folder,
-            name=name,
-            title=title,
-            masa_url=masa_url,
-            levels=levels,
-            algorithm=algorithm,
-            created_at=now if created is None else created.replace(tzinfo=UTC),
-        )
-        log.info("factory founded", extra={"factory": name, "root_sha256": founded.root_sha256})
-        _tell(
-            {
-                "recipient_key_id": founded.recipient_key_id,
-                "root_sha256": founded.root_sha256,
-                "bundle_key_sha256": founded.bundle_key_sha256,
-            },
-            as_json,
-        )
+    app.command(hidden=True)(init)  # its name before there was brski-oem init
 
     @app.command()
     def intake(
@@ -136,7 +107,7 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
     ) -> None:
         """Certify the devices of a build list. Cut off, it is taken up where it stopped."""
         loaded = load_settings(settings, FactoryFile).factory
-        line = _line(loaded)
+        line = _line(loaded, settings)
         began = time.monotonic()
         with _at_work(loaded.store) as (ledger, progress):
             report = make_bundles(
@@ -162,6 +133,66 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
             _tell(ledger.summary(), as_json)
 
     return app
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where keys and settings go.")],
+    name: Annotated[str, typer.Option(help="Of the factory, as the database knows it.")],
+    title: Annotated[str, typer.Option(help="Of the OEM, in its CAs' names.")],
+    masa_url: Annotated[str, typer.Option(help="For the IDevIDs: host or host:port.")],
+    levels: Annotated[int, typer.Option(min=2, max=3, help="2: the root issues.")] = 3,
+    algorithm: Annotated[str, typer.Option(help=f"{', '.join(ALGORITHMS)}.")] = "P-256",
+    created: Annotated[
+        datetime | None,
+        typer.Option(formats=[_SECOND], help="notBefore of the CAs, UTC; now if not given."),
+    ] = None,
+    module: Annotated[
+        Path | None,
+        typer.Option("--pkcs11-module", help="CA keys are made in a token of this library."),
+    ] = None,
+    token: Annotated[str, typer.Option("--pkcs11-token", help="The token's label.")] = "",
+    pin_file: Annotated[
+        Path | None, typer.Option("--pin-file", help="The token's PIN, mode 0600.")
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Make the OEM's PKI, the factory's keys and its settings file; once."""
+    now = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the edge reads the clock
+    founded = found_factory(
+        folder,
+        name=name,
+        title=title,
+        masa_url=masa_url,
+        levels=levels,
+        algorithm=algorithm,
+        created_at=now if created is None else created.replace(tzinfo=UTC),
+        token=_token_place(module, token, pin_file),
+    )
+    log.info("factory founded", extra={"factory": name, "root_sha256": founded.root_sha256})
+    _tell(
+        {
+            "recipient_key_id": founded.recipient_key_id,
+            "root_sha256": founded.root_sha256,
+            "issuing_sha256": founded.issuing_sha256,
+            "bundle_key_sha256": founded.bundle_key_sha256,
+        },
+        as_json,
+    )
+
+
+def _token_place(module: Path | None, token: str, pin_file: Path | None) -> TokenPlace | None:
+    if module is None and not token and pin_file is None:
+        return None
+    if module is None or not token or pin_file is None:
+        raise SettingsError("a token takes all of --pkcs11-module, --pkcs11-token and --pin-file")
+    table = {
+        "kind": "pkcs11",
+        "module": str(module.absolute()),
+        "token": token,
+        "pin_file": str(pin_file.absolute()),
+    }
+    keys = open_adapter(_SIGNING_KEYS, table, source=Path(), where="--pkcs11-module")
+    return TokenPlace(keys=keys, table={**table, "label": ISSUING})
 
 
 def _tell_made(report: MakeReport, seconds: float, as_json: bool) -> None:
@@ -227,14 +258,16 @@ def _keys(loaded: FactorySettings) -> Keys:
     )
 
 
-def _line(loaded: FactorySettings) -> Line:
+def _line(loaded: FactorySettings, source: Path) -> Line:
     return Line(
         name=loaded.name,
         vendors=_keys_of(loaded.vendor),
         assemblers=_keys_of(loaded.assembler),
         keys=_keys(loaded),
         store=loaded.store,
-        issuing=load_signer(loaded.issuing_key, loaded.issuing_chain, deterministic=True),
+        issuing=open_adapter(
+            _SIGNERS, loaded.issuing_table, source=source, where="factory.issuing"
+        ),
         bundling=load_signer(loaded.bundle_key, deterministic=True),
         masa_url=loaded.masa_url,
         hardware_module_type=loaded.hardware_module_type,

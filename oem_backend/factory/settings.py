@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from brski.edge.settings import ExistingFile, Settings
 
@@ -27,7 +27,8 @@ class FactorySettings(Settings):
     recipient_key: ExistingFile  # 0600; opened by workers alone
     recipient_public: ExistingFile
     intake_key: ExistingFile  # 0600, 32 octets; never leaves the factory
-    issuing_key: ExistingFile  # PEM, 0600
+    issuing_key: ExistingFile | None = None  # PEM, 0600; short for a table issuing of kind "file"
+    issuing: dict[str, Any] | None = None  # kind, and what its adapter reads (brski.signer)
     issuing_chain: ExistingFile  # issuing CA first, root last
     bundle_key: ExistingFile  # PEM, 0600
     masa_url: str  # what goes into the IDevIDs: host or host:port
@@ -35,6 +36,18 @@ class FactorySettings(Settings):
     workers: int | None = Field(default=None, ge=1, le=256)
     vendor: tuple[PeerSettings, ...] = ()
     assembler: tuple[PeerSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_issuing_key(self) -> Self:
+        if (self.issuing_key is None) == (self.issuing is None):
+            raise ValueError("either issuing_key or a table issuing")
+        return self
+
+    @property
+    def issuing_table(self) -> dict[str, Any]:
+        """The table of the issuing CA's signer, its chain included."""
+        table = self.issuing or {"kind": "file", "key": str(self.issuing_key)}
+        return {**table, "chain": str(self.issuing_chain)}
 
 
 class FactoryFile(Settings):

@@ -201,18 +201,21 @@ def test_exit_codes_tell_whose_doing_it_was(kit: FactoryKit) -> None:
 def test_init_makes_what_intake_and_make_need(tmp_path: Path) -> None:
     """A date given makes it the CAs' notBefore; a second time it is refused."""
     command = [
-        *(sys.executable, "-c", PROGRAM, "factory", "init", str(tmp_path / "oem")),
+        *(sys.executable, "-c", PROGRAM, "init", str(tmp_path / "oem")),
         *("--name", "factory-1", "--title", "Example OEM", "--masa-url", "masa.example.com"),
         *("--created", "2026-02-03T04:05:06Z", "--levels", "2", "--algorithm", "P-384", "--json"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
-    assert set(told) == {"recipient_key_id", "root_sha256", "bundle_key_sha256"}
+    assert set(told) == {
+        *("recipient_key_id", "root_sha256", "issuing_sha256", "bundle_key_sha256"),
+    }
+    assert told["root_sha256"] == told["issuing_sha256"]  # the root issues
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == MISUSE
     assert "exists" in again.stderr
     status = subprocess.run(
-        [*command[:4], "status", "-s", str(tmp_path / "oem" / "factory.toml")],
+        [*command[:3], "factory", "status", "-s", str(tmp_path / "oem" / "factory.toml")],
         capture_output=True,
         check=False,
     )

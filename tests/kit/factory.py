@@ -14,6 +14,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from brski.edge.adapters import open_adapter
+from brski.edge.settings import load_settings
 from brski.edge.signers.file import load_signer
 from brski.edge.signers.key import KeySigner
 from brski.idevid.build_list import BuildEntry, BuildListWriter
@@ -27,10 +29,11 @@ from brski.seed.record import SeedRecord
 from brski.seed.secret import Seed
 from brski_lab.pki import write_signing_key
 from oem_backend.executors.port import Executor, Task
-from oem_backend.factory.found import found_factory
+from oem_backend.factory.found import TokenPlace, found_factory
 from oem_backend.factory.intake import IntakeReport, Keys, take_in
 from oem_backend.factory.ledger import Ledger, open_ledger
 from oem_backend.factory.line import Line, MakeReport, make_bundles
+from oem_backend.factory.settings import FactoryFile
 from oem_backend.public_keys import load_public_key
 
 CREATED = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -84,8 +87,11 @@ class FactoryKit:
             assemblers={"assembly": load_public_key(self.folder / "assembly.pub")},
             keys=self.keys,
             store=self.store,
-            issuing=load_signer(
-                self.folder / "issuing.key", self.folder / "issuing-chain.pem", deterministic=True
+            issuing=open_adapter(
+                "brski.signer",
+                load_settings(self.settings, FactoryFile).factory.issuing_table,
+                source=self.settings,
+                where="factory.issuing",
             ),
             bundling=load_signer(self.folder / "bundle.key", deterministic=True),
             masa_url="masa.example.com",
@@ -225,7 +231,9 @@ class FactoryKit:
         return path
 
 
-def found(folder: Path, *, levels: int = 3, algorithm: str = "P-256") -> FactoryKit:
+def found(
+    folder: Path, *, levels: int = 3, algorithm: str = "P-256", token: TokenPlace | None = None
+) -> FactoryKit:
     """A factory that knows one vendor and one assembler; a stranger's key lies beside."""
     found_factory(
         folder,
@@ -235,7 +243,13 @@ def found(folder: Path, *, levels: int = 3, algorithm: str = "P-256") -> Factory
         levels=levels,
         algorithm=algorithm,
         created_at=CREATED,
+        token=token,
     )
+    return name_peers(folder)
+
+
+def name_peers(folder: Path) -> FactoryKit:
+    """Give a founded factory its vendor and assembler."""
     for name in ("vendor", "assembly", "stranger"):
         write_signing_key(folder, name)
     with (folder / "factory.toml").open("a") as settings:
