@@ -120,10 +120,12 @@ def test_the_nearest_acceptance() -> None:
     assert _parse() == DEVICE
 
 
-@pytest.mark.parametrize("end", range(len(encode_device(DEVICE))))
-def test_a_truncated_file_is_refused(end: int) -> None:
-    with pytest.raises(StateError):
-        parse_device(encode_device(DEVICE)[:end])
+def test_a_truncated_file_is_refused() -> None:
+    """At every octet."""
+    octets = encode_device(DEVICE)
+    for end in range(len(octets)):
+        with pytest.raises(StateError):
+            parse_device(octets[:end])
 
 
 def test_octets_after_the_map_are_refused() -> None:
