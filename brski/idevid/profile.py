@@ -113,12 +113,12 @@ class IDevIDProfile:
             DER TBSCertificate; the same octets for the same input, always.
 
         Raises:
-            KeyNotAllowed: see :func:`brski.pki.keys.load_spki`.
+            KeyNotAllowed: see :func:`brski.pki.keys.check_spki`.
             Malformed: see :func:`brski.idevid.certificate.check_certifiable`.
 
         docs/idevid-certificate.md.
         """
-        keys.load_spki(spki)
+        keys.check_spki(spki)
         certificate.check_certifiable(serial_number)
         layout = self._layout(len(serial_number), len(spki))
         value = serial_number.encode("ascii")

@@ -6,8 +6,8 @@ text keys, false, true and null. No tags, no floats, nothing indefinite. RFC 894
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from brski.errors import Malformed, TooLarge
 
@@ -22,6 +22,8 @@ MAX_DEPTH: Final = 8
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
 _SIMPLE_VALUES: Final[Mapping[int, bool | None]] = {20: False, 21: True, 22: None}
 _LEAST_OF_SIZE: Final = {1: 24, 2: 1 << 8, 4: 1 << 16, 8: 1 << 32}  # else a shorter head would do
+_SHORT_HEADS: Final = tuple(bytes((first,)) for first in range(256))
+_BYTES_OF_ONE: Final = _BYTES << 5 | 24  # a byte string whose length has one octet of its own
 _SECTION: Final = "RFC 8949 §4.2.1"
 
 
@@ -60,28 +62,68 @@ def encode(item: Encodable) -> bytes:
 
     RFC 8949 §4.2.1.
     """
+    encoder = _ENCODERS.get(type(item))
+    if encoder is None:
+        encoder = _encoder_of(item)
+    return encoder(item)
+
+
+def _encode_int(item: int) -> bytes:
+    return _head(_UNSIGNED, item) if item >= 0 else _head(_NEGATIVE, -1 - item)
+
+
+def _encode_bytes(item: bytes) -> bytes:
+    return _head(_BYTES, len(item)) + item
+
+
+def _encode_text(item: str) -> bytes:
+    text = item.encode("utf-8")
+    return _head(_TEXT, len(text)) + text
+
+
+def _encode_map(item: Mapping[int | str, Encodable]) -> bytes:
+    pairs = sorted((encode(key), encode(value)) for key, value in item.items())
+    return _head(_MAP, len(pairs)) + b"".join(key + value for key, value in pairs)
+
+
+def _encode_array(item: Sequence[Encodable]) -> bytes:
+    return _head(_ARRAY, len(item)) + b"".join([encode(each) for each in item])
+
+
+_ENCODERS: Final[Mapping[type, Callable[[Any], bytes]]] = {
+    type(None): lambda _: b"\xf6",
+    bool: lambda item: b"\xf5" if item else b"\xf4",
+    int: _encode_int,
+    bytes: _encode_bytes,
+    str: _encode_text,
+    dict: _encode_map,
+    list: _encode_array,
+    tuple: _encode_array,
+}
+
+
+def _encoder_of(item: object) -> Callable[[Any], bytes]:
+    """For what is not of a type of the table itself, such as an enumeration's value."""
     match item:
-        case None | bool():
-            return bytes([0xF6 if item is None else 0xF4 + item])
         case int():
-            return _head(_UNSIGNED, item) if item >= 0 else _head(_NEGATIVE, -1 - item)
+            return _encode_int
         case bytes():
-            return _head(_BYTES, len(item)) + item
+            return _encode_bytes
         case str():
-            text = item.encode("utf-8")
-            return _head(_TEXT, len(text)) + text
+            return _encode_text
         case Mapping():
-            pairs = sorted((encode(key), encode(value)) for key, value in item.items())
-            return _head(_MAP, len(pairs)) + b"".join(key + value for key, value in pairs)
+            return _encode_map
         case Sequence():
-            return _head(_ARRAY, len(item)) + b"".join(map(encode, item))
+            return _encode_array
         case _:
             raise TypeError(f"no CBOR for {type(item).__name__}")
 
 
 def _head(major: int, value: int) -> bytes:
     if value < 24:
-        return bytes([major << 5 | value])
+        return _SHORT_HEADS[major << 5 | value]
+    if value < 1 << 8:
+        return bytes((major << 5 | 24, value))
     for additional, (size, _) in enumerate(_LEAST_OF_SIZE.items(), 24):
         if value < 1 << 8 * size:
             return bytes([major << 5 | additional]) + value.to_bytes(size, "big")
@@ -110,10 +152,19 @@ def _item(octets: bytes, at: int, depth: int) -> tuple[Item, int]:
 
 
 def _array(octets: bytes, at: int, length: int, depth: int) -> tuple[Item, int]:
-    items = []
+    items: list[Item] = []
     for _ in range(length):
-        item, at = _item(octets, at, depth)
-        items.append(item)
+        head = octets[at : at + 2]
+        if len(head) == 2 and head[0] == _BYTES_OF_ONE and head[1] >= 24:
+            # seeds, digests and keys, of which batches and bundles consist; as _item would
+            start = at + 2
+            at = start + head[1]
+            if at > len(octets):
+                raise _truncated()
+            items.append(octets[start:at])
+        else:
+            item, at = _item(octets, at, depth)
+            items.append(item)
     return items, at
 
 

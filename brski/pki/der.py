@@ -296,8 +296,17 @@ def encode(tag: int, *parts: bytes) -> bytes:
     length = len(content)
     if length < 0x80:
         return bytes((tag, length)) + content
+    return long_head(tag, length) + content
+
+
+@lru_cache(maxsize=4096)
+def long_head(tag: int, length: int) -> bytes:
+    """Identifier and length octets of an element of 128 octets of content or more.
+
+    X.690 §8.1.3.5.
+    """
     octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(octets))) + octets + content
+    return bytes((tag, 0x80 | len(octets))) + octets
 
 
 @lru_cache(maxsize=256)

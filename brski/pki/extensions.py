@@ -18,7 +18,7 @@ from cryptography import x509
 from brski import registry
 from brski.errors import Malformed
 from brski.pki import der
-from brski.pki.keys import UNREADABLE, spki_of, spki_sha256
+from brski.pki.keys import UNREADABLE, key_bits, spki_of, spki_sha256
 
 KEY_IDENTIFIER_OCTETS: Final = 20
 
@@ -52,11 +52,7 @@ def key_identifier(spki: bytes) -> bytes:
 
     RFC 5280 §4.2.1.2, method (1).
     """
-    parts = der.children(spki, der.read_element(spki))
-    if len(parts) != 2 or parts[1].tag != der.BIT_STRING:
-        raise Malformed("not a SubjectPublicKeyInfo", section="RFC 5280 §4.1.2.7")
-    bits = der.content_of(spki, parts[1])[1:]
-    return hashlib.sha1(bits, usedforsecurity=False).digest()
+    return hashlib.sha1(key_bits(spki), usedforsecurity=False).digest()
 
 
 def authority_key_identifier(certificate: x509.Certificate) -> bytes | None:

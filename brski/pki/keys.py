@@ -44,6 +44,11 @@ _FIXED_HEADS: Final = (
     bytes.fromhex("308207b2300b0609608648016503040312038207a100"),  # ML-DSA-65
     bytes.fromhex("30820a32300b060960864801650304031303820a2100"),  # ML-DSA-87
 )
+# SEC 2 §2.4.2: y^2 = x^3 - 3x + b over the integers modulo p
+_P256_P: Final = 2**256 - 2**224 + 2**192 + 2**96 - 1
+_P256_B: Final = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+_P256_SPKI_OCTETS: Final = 91
+_P256_POINT_OCTETS: Final = 65
 # That of an RSA key of a kind that we take stands after a header of four octets, its parameters are
 # NULL.
 _RSA_ALGORITHM: Final = bytes.fromhex("300d06092a864886f70d0101010500")
@@ -134,6 +139,47 @@ def load_spki(spki: bytes) -> PublicKey:
         return check_public_key(load_der_public_key(spki))
     except (ValueError, UnsupportedAlgorithm) as err:
         raise KeyNotAllowed("public key cannot be read", section=_SECTION) from err
+
+
+def check_spki(spki: bytes) -> None:
+    """Raise unless *spki* is one that :func:`load_spki` reads; quicker where it is P-256.
+
+    For keys that are written into certificates, a million at a time.
+
+    Args:
+        spki: DER, nothing after it.
+
+    Raises:
+        KeyNotAllowed: as :func:`load_spki`.
+
+    RFC 5480 §2; SEC 1 §3.2.2.1.
+    """
+    if len(spki) != _P256_SPKI_OCTETS or not spki.startswith(_FIXED_HEADS[0]):
+        load_spki(spki)
+        return
+    x = int.from_bytes(spki[-64:-32], "big")
+    y = int.from_bytes(spki[-32:], "big")
+    if x >= _P256_P or y >= _P256_P or (y * y - (x * x - 3) * x - _P256_B) % _P256_P:
+        raise KeyNotAllowed("public key cannot be read: no point of P-256", section=_SECTION)
+
+
+def key_bits(spki: bytes) -> bytes:
+    """The content of the BIT STRING in a SubjectPublicKeyInfo, without its unused-bits octet.
+
+    Args:
+        spki: DER.
+
+    Raises:
+        Malformed: no SubjectPublicKeyInfo.
+
+    RFC 5280 §4.1.2.7.
+    """
+    if len(spki) == _P256_SPKI_OCTETS and spki.startswith(_FIXED_HEADS[0]):
+        return spki[-_P256_POINT_OCTETS:]
+    parts = der.children(spki, der.read_element(spki))
+    if len(parts) != 2 or parts[1].tag != der.BIT_STRING:
+        raise Malformed("not a SubjectPublicKeyInfo", section="RFC 5280 §4.1.2.7")
+    return der.content_of(spki, parts[1])[1:]
 
 
 def encode_spki(key: PublicKey) -> bytes:

@@ -52,7 +52,7 @@ class Points:
         OSError: it lacks a function, or does not multiply as it should.
     """
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: ctypes.PyDLL) -> None:
         for name, (returned, *taken) in _FUNCTIONS.items():
             function = getattr(library, name, None)
             if function is None:
@@ -99,7 +99,7 @@ def find_points() -> Points | None:
     """The system's libcrypto, or None where there is none that does."""
     for name in NAMES:
         with suppress(OSError):
-            return Points(ctypes.CDLL(name))
+            return Points(ctypes.PyDLL(name))  # keeps the lock: a worker has one thread
     return None
 
 

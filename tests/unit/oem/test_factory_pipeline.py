@@ -125,7 +125,7 @@ def test_a_scalar_without_a_point_is_refused(scalar: int) -> None:
 def test_a_library_that_is_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no libcrypto, or an old one, the plain path is taken."""
     with pytest.raises(OSError, match="libcrypto without"):
-        Points(ctypes.CDLL(None))
+        Points(ctypes.PyDLL(None))
     monkeypatch.setattr(points, "NAMES", ("libnowhere.so.3",))
     find_points.cache_clear()
     try:

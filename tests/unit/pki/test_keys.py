@@ -379,3 +379,56 @@ def test_ed25519_is_a_key_like_any_other() -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     certificate = pki.make_idevid(ISSUER, key=key).certificate
     assert keys.public_key_of_certificate(certificate) == key.public_key()
+
+
+# -- the quick check that the factory makes, against the library's
+
+
+def _spki_of(x: int, y: int) -> bytes:
+    head = keys.encode_spki(ec.derive_private_key(1, ec.SECP256R1()).public_key())[:-64]
+    return head + x.to_bytes(32, "big") + y.to_bytes(32, "big")
+
+
+@pytest.mark.parametrize("scalar", [1, 2, ec.SECP256R1().group_order - 1, 2**200 + 7])
+def test_a_point_of_p256_passes_the_quick_check(scalar: int) -> None:
+    """As it passes the library's."""
+    spki = keys.encode_spki(ec.derive_private_key(scalar, ec.SECP256R1()).public_key())
+    keys.check_spki(spki)
+    keys.load_spki(spki)
+
+
+@pytest.mark.parametrize("bit", range(0, 512, 17))
+def test_a_point_beside_the_curve_fails_both_checks(bit: int) -> None:
+    """One bit of a coordinate is another: what a fault of a machine looks like."""
+    numbers = ec.derive_private_key(5, ec.SECP256R1()).public_key().public_numbers()
+    flipped = 1 << bit % 256
+    x, y = (numbers.x ^ flipped, numbers.y) if bit < 256 else (numbers.x, numbers.y ^ flipped)
+    for check in (keys.check_spki, keys.load_spki):
+        with pytest.raises(KeyNotAllowed):
+            check(_spki_of(x, y))
+
+
+def test_a_coordinate_beyond_the_field_fails_both_checks() -> None:
+    """x + p names the same point, in an encoding that is not the one."""
+    prime = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    b = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+    for x in range(1, 200):
+        rhs = (x * x * x - 3 * x + b) % prime
+        y = pow(rhs, (prime + 1) // 4, prime)
+        if y * y % prime == rhs:
+            break
+    keys.check_spki(_spki_of(x, y))
+    for check in (keys.check_spki, keys.load_spki):
+        with pytest.raises(KeyNotAllowed):
+            check(_spki_of(x + prime, y))
+
+
+@pytest.mark.parametrize(
+    "key", [ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP384R1())]
+)
+def test_other_kinds_are_left_to_the_library(key: ed25519.Ed25519PrivateKey) -> None:
+    """And refused where it refuses them."""
+    spki = keys.encode_spki(key.public_key())
+    keys.check_spki(spki)
+    with pytest.raises(KeyNotAllowed):
+        keys.check_spki(spki + b"\x00")
