@@ -7,11 +7,11 @@ A MASA's URL comes out of a device's certificate. A host that the settings list 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
-from aiohttp import ThreadedResolver
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from brski.edge.http.client import any_address
 from brski.errors import AddressNotAllowed
 
 
@@ -40,10 +40,11 @@ def is_literal(host: str) -> bool:
     return True
 
 
-class CheckedResolver(AbstractResolver):
+class CheckedAddresses:
     """Resolves names; those that are not on the list only to global addresses.
 
-    The connection goes to the very addresses that were checked.
+    The connection goes to the very addresses that were checked: an instance is what
+    :class:`brski.edge.http.client.HTTPSClient` asks for them.
 
     Args:
         allowed: exact ``host:port``, lower case.
@@ -51,19 +52,19 @@ class CheckedResolver(AbstractResolver):
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self._allowed = allowed
-        self._resolver = ThreadedResolver()
 
-    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        """See :class:`aiohttp.abc.AbstractResolver`."""
-        found = await self._resolver.resolve(host, port, family)  # type: ignore[arg-type]  # an int is one
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of *host*, all of them good.
+
+        Raises:
+            AddressNotAllowed: one of them is not.
+            OSError: there is no such name.
+        """
+        found = await any_address(host, port)
         if f"{host}:{port}".lower() not in self._allowed:
-            for result in found:
-                check_address(result["host"], host=host)
+            for address in found:
+                check_address(address, host=host)
         return found
-
-    async def close(self) -> None:
-        """Nothing to give back."""
-        await self._resolver.close()
 
 
 def check_url(url: URL, allowed: frozenset[str]) -> None:

@@ -1,4 +1,4 @@
-"""The MASA link over HTTPS: one session for each manufacturer, connections kept (RFC 8995 §5.4)."""
+"""The MASA link over HTTPS: connections kept, apart for each manufacturer (RFC 8995 §5.4)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import aiohttp
 from yarl import URL
 
+from brski.edge.http.answer import Answer
+from brski.edge.http.client import Call, HTTPSClient
+from brski.edge.http.request import encode_request
 from brski.errors import (
-    AddressNotAllowed,
     LocalError,
     TooLarge,
     Unavailable,
@@ -19,7 +20,7 @@ from brski.errors import (
     VoucherRefused,
 )
 from brski.registry import BODY_LIMIT, JSON, REQUEST_AUDIT_LOG, REQUEST_VOUCHER
-from registrar_plugin.masa_link.addresses import CheckedResolver, check_url
+from registrar_plugin.masa_link.addresses import CheckedAddresses, check_url
 from registrar_plugin.masa_link.port import MASAAnswer
 
 _SECTION: Final = "RFC 8995 §5.6"
@@ -77,95 +78,72 @@ class HTTPMASALink:
 
 
 class _Access:
-    """One manufacturer's kept connections; opened at first use, since that needs a running loop."""
+    """One manufacturer's anchors, client certificate and kept connections."""
 
     def __init__(self, access: MASAAccess) -> None:
         self._hosts = frozenset(host.lower() for host in access.hosts)
-        self._access = access
-        self._session: aiohttp.ClientSession | None = None
+        self._client = HTTPSClient(
+            access.context,
+            timeout_s=access.timeout_s,
+            connections=access.connections,
+            addresses=CheckedAddresses(self._hosts),
+        )
 
     async def post(
         self, url: str, body: bytes, media_type: str, *, accept: str, limit: int
     ) -> MASAAnswer:
         target = URL(url)
         check_url(target, self._hosts)
+        host = target.raw_host or ""
+        fields = {"Content-Type": media_type, "Accept": accept}
+        call = Call(
+            host=host,
+            port=target.port or 443,
+            octets=encode_request("POST", target.raw_path_qs, target.raw_authority, fields, body),
+            body_octets=limit,
+            # The same signed octets: a MASA that had answered them already answers them again, as
+            # it does when a pledge asks twice, and its log holds this owner twice with one nonce.
+            repeatable=True,
+        )
         try:
-            async with self._opened().post(
-                target,
-                data=body,
-                headers={"Content-Type": media_type, "Accept": accept},
-                allow_redirects=False,
-            ) as response:
-                return await _answer(response, limit)
-        except AddressNotAllowed:
-            raise
-        except (TimeoutError, aiohttp.ClientError, OSError) as err:
-            raise Unavailable(f"the MASA at {target.host} does not answer: {_why(err)}") from err
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    ssl=self._access.context,
-                    limit=self._access.connections,
-                    resolver=CheckedResolver(self._hosts),
-                    keepalive_timeout=30,
-                ),
-                timeout=aiohttp.ClientTimeout(total=self._access.timeout_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-            )
-        return self._session
+            answer = await self._client.send(call)
+        except Unavailable as err:
+            raise Unavailable(f"the MASA at {host} does not answer: {err.reason}") from err
+        except TooLarge as err:
+            raise UnexpectedResponse(f"the MASA's answer: {err.reason}", section=_SECTION) from err
+        return _judged(answer)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._client.close()
 
 
-async def _answer(response: aiohttp.ClientResponse, limit: int) -> MASAAnswer:
-    body = await _read(response, limit)
-    status = response.status
+def _judged(answer: Answer) -> MASAAnswer:
+    status = answer.status
     if status == 200:
-        return MASAAnswer(body=body, media_type=response.content_type)
+        return MASAAnswer(body=answer.body, media_type=answer.media_type)
     if status in (202, 429) or status >= 500:
         raise Unavailable(
-            f"the MASA answered {status}: {_line(body, response)}",
-            retry_after_s=_retry_after(response),
+            f"the MASA answered {status}: {_line(answer)}",
+            retry_after_s=_retry_after(answer.fields.get("retry-after", "")),
             section=_SECTION,
         )
     if 400 <= status < 500:
-        raise VoucherRefused(
-            f"the MASA answered {status}: {_line(body, response)}", section=_SECTION
-        )
+        raise VoucherRefused(f"the MASA answered {status}: {_line(answer)}", section=_SECTION)
     raise UnexpectedResponse(
         f"the MASA answered {status}; redirects are not followed", section=_SECTION
     )
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    body = bytearray()
-    async for part in response.content.iter_any():
-        body += part
-        if len(body) > limit:
-            raise TooLarge(f"the MASA's answer is longer than {limit} octets")
-    return bytes(body)
-
-
-def _line(body: bytes, response: aiohttp.ClientResponse) -> str:
+def _line(answer: Answer) -> str:
     """The MASA's reason as one printable line; nothing of another media type."""
-    if not response.content_type.startswith("text/plain"):
-        return response.reason or "no reason given"
-    text = body[:_REASON_LIMIT].decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split()) or "no reason"
+    text = answer.reason
+    if answer.media_type == "text/plain":
+        text = answer.body[:_REASON_LIMIT].decode("utf-8", "replace")
+    printable = "".join(c if c.isprintable() else " " for c in text[:_REASON_LIMIT])
+    return " ".join(printable.split()) or "no reason given"
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> int:
-    value = response.headers.get("Retry-After", "")
+def _retry_after(value: str) -> int:
     if value.isascii() and value.isdigit() and len(value) < 8:
         return min(int(value), _RETRY_AFTER_LIMIT_S)
     return 10
-
-
-def _why(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -11,21 +11,26 @@ import ssl
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, Self
+from urllib.parse import quote
 
-import aiohttp
 from pydantic import Field
 from yarl import URL
 
+from brski.edge.http.answer import Answer
+from brski.edge.http.client import Call, HTTPSClient, any_address
+from brski.edge.http.request import encode_request
 from brski.edge.settings import ExistingFile, Seconds, Settings
 from brski.edge.signers.file import load_chain
 from brski.edge.tls_client import https_client_context
-from brski.errors import OnboardingError, SettingsError, Unavailable
+from brski.errors import OnboardingError, PeerError, SettingsError, Unavailable
 from brski.idevid.record import DeviceRecord
 from brski.idevid.record_json import DOCUMENT_OCTETS_LIMIT, decode_records
 from brski.registry import JSON, RETRY_AFTER_CAP_S
 
 _ETAG_CHARACTERS: Final = 256
 _USUAL_RETRY_S: Final = 10
+_SEGMENT: Final = "!$&'()*+,;=:@"  # beside letters, digits and "-._~": RFC 3986 §3.3
+_FIELDS: Final = {"Accept": JSON}
 
 
 class HTTPSourceSettings(Settings):
@@ -81,13 +86,15 @@ class HTTPSource:
         self._base = _checked_base(base_url)
         if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
             raise SettingsError("the context for an OEM's service must verify chain and host name")
-        self._context = context
+        self._devices = f"{self._base.raw_path.rstrip('/')}/v1/devices/"
+        self._host, self._port = self._base.raw_host or "", self._base.port or 443
+        self._authority = self._base.raw_authority
         self._send_spki = send_spki
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._connections = connections
         self._limit = remembered
-        self._seen: OrderedDict[str, _Seen] = OrderedDict()
-        self._session: aiohttp.ClientSession | None = None
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()  # by path and query
+        self._client = HTTPSClient(
+            context, timeout_s=timeout_s, connections=connections, addresses=any_address
+        )
 
     @classmethod
     def open(cls, settings: HTTPSourceSettings) -> Self:
@@ -130,98 +137,77 @@ class HTTPSource:
         """
         if serial_number in {".", ".."}:
             return ()  # they name no resource of their own: a service cannot be asked for them
-        url = self._url(idevid_issuer, serial_number, spki_sha256)
-        seen = self._seen.get(str(url))
-        headers = {"Accept": JSON}
-        if seen is not None:
-            headers["If-None-Match"] = seen.etag
+        target = self._target(idevid_issuer, serial_number, spki_sha256)
+        seen = self._seen.get(target)
+        fields = _FIELDS if seen is None else _FIELDS | {"If-None-Match": seen.etag}
         try:
-            async with self._open_session().get(
-                url, headers=headers, allow_redirects=False
-            ) as response:
-                return await self._read(response, str(url), seen)
-        except (aiohttp.ClientError, TimeoutError, OSError) as err:
+            answer = await self._client.send(
+                Call(
+                    host=self._host,
+                    port=self._port,
+                    octets=encode_request("GET", target, self._authority, fields),
+                    body_octets=DOCUMENT_OCTETS_LIMIT,
+                    repeatable=True,
+                )
+            )
+        except Unavailable as err:
             raise Unavailable(
-                f"{self._base.host} does not answer: {type(err).__name__}",
-                retry_after_s=_USUAL_RETRY_S,
+                f"{self._host} does not answer: {err.reason}", retry_after_s=_USUAL_RETRY_S
             ) from err
+        except PeerError as err:
+            raise self._no_answer(err.reason) from err
+        return self._read(answer, target, seen)
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._client.close()
 
-    def _url(self, idevid_issuer: bytes | None, serial_number: str, spki_sha256: bytes) -> URL:
-        query = {}
+    def _target(self, idevid_issuer: bytes | None, serial_number: str, spki_sha256: bytes) -> str:
+        query = []
         if idevid_issuer is not None:
-            query["idevid_issuer"] = _base64url(idevid_issuer)
+            query.append(f"idevid_issuer={_base64url(idevid_issuer)}")
         if self._send_spki:
-            query["spki_sha256"] = _base64url(spki_sha256)
-        return (self._base / "v1" / "devices" / serial_number).with_query(query)
+            query.append(f"spki_sha256={_base64url(spki_sha256)}")
+        path = self._devices + quote(serial_number, safe=_SEGMENT)
+        return f"{path}?{'&'.join(query)}" if query else path
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._context, limit=self._connections),
-                timeout=self._timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-            )
-        return self._session
-
-    async def _read(
-        self, response: aiohttp.ClientResponse, url: str, seen: _Seen | None
-    ) -> tuple[DeviceRecord, ...]:
-        match response.status:
+    def _read(self, answer: Answer, target: str, seen: _Seen | None) -> tuple[DeviceRecord, ...]:
+        match answer.status:
             case 404:
-                self._seen.pop(url, None)
+                self._seen.pop(target, None)
                 return ()
             case 304 if seen is not None:
                 return seen.records
             case 200:
-                records = await self._records(response)
-                self._remember(url, response.headers.get("ETag", ""), records)
+                records = self._records(answer)
+                self._remember(target, answer.fields.get("etag", ""), records)
                 return records
         raise Unavailable(
-            f"{self._base.host} answers {response.status}", retry_after_s=_retry_after(response)
+            f"{self._host} answers {answer.status}",
+            retry_after_s=_retry_after(answer.fields.get("retry-after", "")),
         )
 
-    async def _records(self, response: aiohttp.ClientResponse) -> tuple[DeviceRecord, ...]:
-        encoding = response.headers.get("Content-Encoding", "identity")
-        if response.content_type != JSON or encoding != "identity":
-            raise self._no_answer(f"{response.content_type!r}, encoded {encoding!r}")
-        body = await _read_bounded(response.content)
-        if len(body) > DOCUMENT_OCTETS_LIMIT:
-            raise self._no_answer(f"more than {DOCUMENT_OCTETS_LIMIT} octets")
+    def _records(self, answer: Answer) -> tuple[DeviceRecord, ...]:
+        if answer.media_type != JSON:
+            raise self._no_answer(f"{answer.media_type!r}")
         try:
-            return decode_records(body)
+            return decode_records(answer.body)
         except OnboardingError as err:
             raise self._no_answer(str(err)) from err
 
     def _no_answer(self, what: str) -> Unavailable:
         return Unavailable(
-            f"{self._base.host} answers with no device records: {what[:200]}",
+            f"{self._host} answers with no device records: {what[:200]}",
             retry_after_s=_USUAL_RETRY_S,
         )
 
-    def _remember(self, url: str, etag: str, records: tuple[DeviceRecord, ...]) -> None:
-        self._seen.pop(url, None)
+    def _remember(self, target: str, etag: str, records: tuple[DeviceRecord, ...]) -> None:
+        self._seen.pop(target, None)
         if not records or not 0 < len(etag) <= _ETAG_CHARACTERS:
             return
-        self._seen[url] = _Seen(etag, records)
+        self._seen[target] = _Seen(etag, records)
         if len(self._seen) > self._limit:
             self._seen.popitem(last=False)
-
-
-async def _read_bounded(content: aiohttp.StreamReader) -> bytes:
-    """The body, or one octet more than is accepted of it."""
-    body = bytearray()
-    async for chunk in content.iter_chunked(16 * 1024):
-        body += chunk
-        if len(body) > DOCUMENT_OCTETS_LIMIT:
-            break
-    return bytes(body[: DOCUMENT_OCTETS_LIMIT + 1])
 
 
 def _checked_base(text: str) -> URL:
@@ -240,8 +226,7 @@ def _base64url(octets: bytes) -> str:
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode("ascii")
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> int:
-    text = response.headers.get("Retry-After", "")
+def _retry_after(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 6):
         return _USUAL_RETRY_S
     return max(1, min(int(text), RETRY_AFTER_CAP_S))

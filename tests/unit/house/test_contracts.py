@@ -36,6 +36,7 @@ PLANTED = [
     ("air-gap", "oem_backend/factory/line.py", "import socket"),
     ("air-gap", "oem_backend/factory/line.py", "import brski.edge.sql"),
     ("air-gap", "oem_backend/media/medium.py", "import socket"),
+    ("air-gap", "oem_backend/factory/line.py", "import brski.edge.http.head"),
     ("air-gap", "brski/edge/sqlite.py", "import aiohttp"),  # two steps away from the factory
     ("seed-out-of-reach", "registrar_plugin/registrar.py", "import brski.seed.profiles"),
     ("seed-out-of-reach", "brski/voucher/rules.py", "import brski.seed.batch"),

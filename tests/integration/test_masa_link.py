@@ -1,0 +1,196 @@
+"""The registrar's link to a MASA: what it makes of answers, and where it lets itself be led."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from brski.edge.tls_client import https_client_context
+from brski.errors import (
+    AddressNotAllowed,
+    LocalError,
+    OnboardingError,
+    Unavailable,
+    UnexpectedResponse,
+    VoucherRefused,
+)
+from brski.registry import BODY_LIMIT, VOUCHER_CMS_JSON
+from registrar_plugin.masa_link import addresses
+from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
+from tests.kit.scripted import ROOT, Server, Wire, scripted
+
+BODY = b"signed request"
+VOUCHER = b"Content-Type: application/voucher-cms+json\r\nContent-Length: 7\r\n\r\nvoucher"
+
+
+@asynccontextmanager
+async def linked(
+    *answers: bytes, listed: bool = True
+) -> AsyncIterator[tuple[HTTPMASALink, Server, str]]:
+    """A MASA that gives *answers* in turn, and the link to it; an empty one closes instead."""
+    left = list(answers)
+
+    async def script(server: Server, wire: Wire) -> None:
+        while head := await wire.request():
+            server.requests.append(head + await wire.reader.readexactly(len(BODY)))
+            answer = left.pop(0)
+            if not answer:
+                return
+            wire.say(b"HTTP/1.1 " + answer)
+
+    async with scripted(script) as server:
+        hosts = frozenset({f"LOCALHOST:{server.port}"} if listed else ())
+        access = MASAAccess(context=https_client_context([ROOT.certificate]), hosts=hosts)
+        link = HTTPMASALink({"acme": access})
+        try:
+            yield link, server, f"https://localhost:{server.port}/.well-known/brski"
+        finally:
+            await link.close()
+
+
+async def test_voucher_comes_as_it_is() -> None:
+    """Method, path, type and Accept as RFC 8995 §5.5 has them; connections are kept."""
+    async with linked(b"200 OK\r\n" + VOUCHER, b"200 OK\r\n" + VOUCHER) as (link, server, url):
+        for _ in range(2):
+            answer = await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+            assert (answer.body, answer.media_type) == (b"voucher", VOUCHER_CMS_JSON)
+        assert server.connections == 1
+        lines = server.requests[0].split(b"\r\n")
+        assert lines[0] == b"POST /.well-known/brski/requestvoucher HTTP/1.1"
+        assert b"Accept: application/voucher-cms+json" in lines
+        assert b"Content-Type: application/voucher-cms+json" in lines
+        assert server.requests[0].endswith(b"\r\n\r\n" + BODY)
+
+
+async def test_audit_log_is_asked_for_as_json() -> None:
+    """RFC 8995 §5.8."""
+    log = b"200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    async with linked(log) as (link, server, url):
+        answer = await link.request_audit_log("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert (answer.body, answer.media_type) == (b"{}", "application/json")
+        assert server.requests[0].startswith(b"POST /.well-known/brski/requestauditlog ")
+        assert b"\r\nAccept: application/json\r\n" in server.requests[0]
+
+
+NONE = b"\r\nContent-Length: 0\r\n\r\n"
+TEXT = b"\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\n"
+HTML = b"\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<b/>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        (b"403 No" + TEXT + b"sold", VoucherRefused, "403: sold"),
+        (b"403 No" + TEXT + b"\x1b[1m", VoucherRefused, "403: [1m"),
+        (b"404 None" + HTML, VoucherRefused, "404: None"),
+        (b"404" + NONE, VoucherRefused, "404: no reason given"),
+        (b"202 Wait" + NONE, Unavailable, "202"),
+        (b"429 Slow" + NONE, Unavailable, "429"),
+        (b"500 Oh" + NONE, Unavailable, "500"),
+        (b"307 There\r\nLocation: https://localhost/" + NONE, UnexpectedResponse, "307"),
+        (b"204 Nothing\r\n\r\n", UnexpectedResponse, "204"),
+        (b"200 OK\r\nContent-Length: %d\r\n\r\n" % (BODY_LIMIT + 1), UnexpectedResponse, "limit"),
+        (b"200 OK\r\nContent-Encoding: gzip" + NONE, UnexpectedResponse, "gzip"),
+    ],
+)
+async def test_other_answers_are_no_voucher(
+    answer: bytes, error: type[OnboardingError], said: str
+) -> None:
+    """Whose fault it is decides what the pledge is told (RFC 8995 §5.6); redirects lead nowhere."""
+    async with linked(answer) as (link, server, url):
+        with pytest.raises(OnboardingError) as refusal:
+            await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert type(refusal.value) is error
+        assert said in refusal.value.reason
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(("text", "seconds"), [(b"7", 7), (b"99999", 3600), (b"soon", 10)])
+async def test_retry_after_is_passed_on_within_reason(text: bytes, seconds: int) -> None:
+    """In seconds, an hour at most."""
+    answer = b"503 Later\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % text
+    async with linked(answer) as (link, _, url):
+        with pytest.raises(Unavailable) as refusal:
+            await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert refusal.value.retry_after_s == seconds
+
+
+async def test_request_that_met_a_closed_connection_is_sent_again() -> None:
+    """The very same octets, so that the MASA can tell that it is the same request."""
+    good = b"200 OK\r\n" + VOUCHER
+    async with linked(good, b"", good) as (link, server, url):
+        for _ in range(2):
+            answer = await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+            assert answer.body == b"voucher"
+        assert (server.connections, len(server.requests)) == (2, 3)
+        assert server.requests[1] == server.requests[2]
+
+
+async def test_masa_that_closes_twice_is_unavailable() -> None:
+    """One further try, and no more."""
+    async with linked(b"200 OK\r\n" + VOUCHER, b"", b"") as (link, server, url):
+        await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        with pytest.raises(Unavailable, match="does not answer"):
+            await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert len(server.requests) == 3
+
+
+# -- addresses
+
+
+async def test_host_that_is_not_listed_must_be_at_a_global_address() -> None:
+    """The same MASA on loopback, listed and not."""
+    good = b"200 OK\r\n" + VOUCHER
+    async with linked(good) as (link, server, url):
+        await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert server.connections == 1
+    async with linked(good, listed=False) as (link, server, url):
+        with pytest.raises(AddressNotAllowed, match="localhost leads to"):
+            await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://masa.example.com",
+        "https://user@masa.example.com",
+        "https://user:secret@masa.example.com",
+        "https://127.0.0.1",
+        "https://127.0.0.1:443",
+        "https://[::1]",
+        "https://[::ffff:127.0.0.1]",
+        "https://10.0.0.1",
+        "https://169.254.169.254",
+        "https://224.0.0.1",
+    ],
+)
+async def test_url_that_leads_astray_is_refused(url: str) -> None:
+    """Before anything is resolved or connected."""
+    async with linked(listed=False) as (link, _, _):
+        with pytest.raises(AddressNotAllowed):
+            await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+
+
+async def test_one_address_among_several_is_enough_to_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the order of a resolver's answer would decide."""
+
+    async def found(_host: str, _port: int) -> Sequence[str]:
+        return ["192.88.98.1", "10.0.0.1"]
+
+    monkeypatch.setattr(addresses, "any_address", found)
+    checked = addresses.CheckedAddresses(frozenset({"masa.example.com:8443"}))
+    assert await checked("masa.example.com", 8443) == await found("", 0)
+    with pytest.raises(AddressNotAllowed, match=r"10\.0\.0\.1"):
+        await checked("masa.example.com", 443)
+
+
+async def test_manufacturer_without_access_is_a_fault_of_ours() -> None:
+    """Never another one's context instead."""
+    async with linked() as (link, _, url):
+        with pytest.raises(LocalError):
+            await link.request_voucher("other", url, BODY, VOUCHER_CMS_JSON)
