@@ -16,6 +16,7 @@ from benchmarks.floor import Devices, Shown, floor_ms
 from benchmarks.measure import Options, established_to, process_cpu_ms
 from brski.edge.serve import run_loop
 from brski.edge.signers.file import load_chain
+from brski.edge.signers.key import KeySigner
 from brski.idevid.record import Presentation
 from brski_lab.children import Children
 from brski_lab.stage import Ordered, Stage, set_stage
@@ -107,9 +108,13 @@ def _some(stage: Stage, devices: Sequence[_Device]) -> Devices:
     carried = next(d.identity.client_chain for d in devices if d.identity.carried)
     return Devices(
         idevids=[
-            Shown(chain=d.identity.client_chain, private_key=d.identity.tls_private_key())
+            Shown(chain=d.identity.client_chain, private_key=d.identity.signer().private_key)
             for d in devices
         ],
-        ldevids=[Shown(chain=chain, private_key=key) for chain, key in ldevids],
+        ldevids=[
+            Shown(chain=ldevid.chain, private_key=ldevid.private_key)
+            for ldevid in ldevids
+            if isinstance(ldevid, KeySigner)
+        ],
         path=carried if carried[-1] == root else (*carried, root),
     )

@@ -20,8 +20,7 @@ from typing import Final, TypeAlias
 from cryptography import x509
 
 from brski.edge.signers.file import pem_of
-from brski.edge.tls_client import provisional_context
-from brski.edge.tls_engine import VerifyLaterContext
+from brski.edge.signers.key import KeySigner
 from brski.errors import (
     LocalError,
     OnboardingError,
@@ -32,11 +31,10 @@ from brski.errors import (
 )
 from brski.est.csr import build_csr
 from brski.pki.keys import certificate_der, encode_spki
-from brski.pki.signatures import PrivateKey
+from brski.pki.signer import Signer
 from brski.voucher.cms import CMS
 from brski.voucher.serialization import VoucherSerialization
 from device_client.identity.port import DeviceIdentity
-from device_client.keystore.keys import generate_key
 from device_client.keystore.port import Keystore, Purpose, Stored
 from device_client.pledge.backoff import Attempts, choose, failed
 from device_client.pledge.machine import Onboarding, advance
@@ -277,11 +275,11 @@ class _Journey:
     outside: World
     device: bytes  # SHA-256 of the IDevID's SubjectPublicKeyInfo
 
-    def context(self, credential: Credential) -> VerifyLaterContext:
+    def shown(self, credential: Credential) -> Signer:
+        """What this device shows in TLS, and the key that proves it."""
         if credential is Credential.LDEVID:
-            chain, private_key = self.keystore.ldevid()
-            return provisional_context(chain, private_key)
-        return provisional_context(self.identity.client_chain, self.identity.tls_private_key())
+            return self.keystore.ldevid()
+        return self.identity.signer()
 
 
 class _Attempt:
@@ -301,11 +299,20 @@ class _Attempt:
         event: Event | None = started
         try:
             while event is not None:
-                self._at, effects = advance(self._at, event)
+                self._at, effects = await self._advance(event)
                 event = await self._perform(effects)
         finally:
             await self._close()
         return self._at
+
+    async def _advance(self, event: Event) -> tuple[Onboarding, Sequence[Effect]]:
+        """Decide; in a thread where a signature may mean to wait for another process or a chip."""
+        if isinstance(self._journey.pledge.signer, KeySigner):
+            return advance(self._at, event)
+        try:
+            return await asyncio.to_thread(advance, self._at, event)
+        except Unavailable as error:
+            return advance(self._at, Failed(error=error))
 
     async def _perform(self, effects: Sequence[Effect]) -> Event | None:
         event: Event | None = None
@@ -358,8 +365,8 @@ class _Attempt:
         )
 
     async def _open(self, origin: Origin) -> Link:
-        context = self._journey.context(self._credential)
-        return await open_link(origin, context, self._journey.limits)
+        shown = await asyncio.to_thread(self._journey.shown, self._credential)
+        return await open_link(origin, shown, self._journey.limits)
 
     async def _send(self, request: Request) -> Answered:
         link = await self._usable_link()
@@ -375,7 +382,7 @@ class _Attempt:
         link = self._link
         if link is None:
             raise Unavailable("there is no connection")
-        if link.usable:
+        if await link.is_usable():
             return link
         if self._bound and self._at.state is State.ENROLLING:
             raise Unavailable("the CSR was bound to a connection that is gone", retry_after_s=0)
@@ -400,7 +407,7 @@ class _Attempt:
                 domain=effect.domain,
                 wanted=hashlib.sha256(contents.digest + (binding or "").encode()).digest(),
             ),
-            make_key=lambda: self._make_key(effect),
+            kind=contents.key,
             build_csr=lambda signer: build_csr(
                 signer,
                 contents.subject,
@@ -408,9 +415,6 @@ class _Attempt:
                 challenge_password=binding,
             ),
         )
-
-    def _make_key(self, effect: KeepRequest) -> PrivateKey:
-        return generate_key(effect.contents.key)
 
     def _channel_binding(self) -> str:
         if self._link is None:

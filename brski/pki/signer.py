@@ -33,6 +33,6 @@ class Signer(Protocol):
             octets for ML-DSA. See :mod:`brski.pki.signatures`.
 
         Raises:
-            KeyUnusable: the key cannot sign now.
-            Unavailable: it is in a token that is not there; it may come back.
+            KeyUnusable: the key does not sign this, or not at all.
+            Unavailable: whoever holds the key does not answer; the same call may succeed later.
         """

@@ -12,8 +12,6 @@ from brski.errors import KeyUnusable, PeerError
 from brski.pki.extensions import idevid_issuer_of
 from brski.pki.keys import encode_spki
 from brski.pki.names import device_serial_number
-from brski.pki.signatures import PrivateKey
-from brski.pki.signer import Signer
 from device_client.identity.carried import check_carried_chain
 
 
@@ -70,13 +68,9 @@ class FileIdentity:
         """Whom alone it believes vouchers."""
         return self._voucher_anchors
 
-    def signer(self) -> Signer:
+    def signer(self) -> KeySigner:
         """The IDevID key."""
         return self._signer
-
-    def tls_private_key(self) -> PrivateKey:
-        """The IDevID key, for the TLS client."""
-        return self._signer.private_key
 
     def __repr__(self) -> str:
         return f"<FileIdentity {self._serial_number}>"

@@ -24,7 +24,6 @@ from brski.pki.extensions import KEY_IDENTIFIER_OCTETS, masa_base_url
 from brski.pki.keys import certificate_der, encode_spki, parse_certificate
 from brski.pki.names import check_serial_number
 from brski.pki.signatures import PrivateKey
-from brski.pki.signer import Signer
 from brski.registry import CERTIFICATES_LIMIT
 from brski.seed.profiles import profile
 from brski.seed.secret import Seed
@@ -245,13 +244,9 @@ class SeedIdentity:
         """Whom alone it believes vouchers."""
         return self._voucher_anchors
 
-    def signer(self) -> Signer:
+    def signer(self) -> KeySigner:
         """The IDevID key. Its ECDSA nonces come from the system's generator."""
         return KeySigner(self._private_key, self._client_chain)
-
-    def tls_private_key(self) -> PrivateKey:
-        """The IDevID key, for the TLS client."""
-        return self._private_key
 
     def __repr__(self) -> str:
         return f"<SeedIdentity {self._serial_number}>"

@@ -1,4 +1,4 @@
-"""The port to whatever holds a device's manufacturer identity."""
+"""The port to whatever holds a device's manufacturer identity. The private key is not in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Protocol
 
 from cryptography import x509
 
-from brski.pki.signatures import PrivateKey
 from brski.pki.signer import Signer
 
 
@@ -34,7 +33,10 @@ class DeviceIdentity(Protocol):
         """Whom alone it believes vouchers (RFC 8995 §5.6.1)."""
 
     def signer(self) -> Signer:
-        """The IDevID key."""
+        """The IDevID key; its chain is ``client_chain``.
 
-    def tls_private_key(self) -> PrivateKey:
-        """The IDevID key as :mod:`brski.edge.tls_client` takes it."""
+        A :class:`~brski.edge.signers.key.KeySigner` where the key is in this process: OpenSSL then
+        speaks TLS with it. Any other signs elsewhere, in another process or a chip, and must be
+        P-256 or P-384 to be used in TLS (docs/tls.md). Its ``sign`` may block, and is called in a
+        thread.
+        """

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from brski.edge.atomic_file import (
     file_error,
@@ -39,8 +38,8 @@ from brski.edge.atomic_file import (
     write_atomically,
 )
 from brski.edge.signers.file import pem_of
-from brski.edge.signers.key import KeySigner, check_private_key
-from brski.errors import KeyUnusable, PeerError, StateError
+from brski.errors import PeerError, StateError
+from brski.est.requirements import KeyRequirement
 from brski.pki import strict_json
 from brski.pki.keys import (
     certificate_der,
@@ -49,8 +48,9 @@ from brski.pki.keys import (
     parse_pem_certificates,
     spki_of,
 )
-from brski.pki.signatures import PrivateKey
 from brski.pki.signer import Signer
+from device_client.keystore.keys import FileKeys
+from device_client.keystore.ldevid_keys import LDevIDKeys
 from device_client.keystore.port import Purpose, Stored
 from device_client.pledge.origin import parse_origin
 from device_client.pledge.states import DomainCertificates, Enrollment, Phase
@@ -78,10 +78,12 @@ class FileKeystore:
 
     Args:
         directory: made when it is missing (its parent must be there), mode 0700.
+        keys: who makes and holds LDevID keys; None keeps them in this folder.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, keys: LDevIDKeys | None = None) -> None:
         self._directory = directory
+        self._keys: LDevIDKeys = keys or FileKeys()
 
     @property
     def directory(self) -> Path:
@@ -114,13 +116,15 @@ class FileKeystore:
         phase = _PHASES[_text_of(state, "phase")]
         if phase is Phase.FACTORY:
             return Stored(phase=phase, device=device, csr=_needed(files, CSR))
-        return Stored(phase=phase, device=device, enrollment=_enrollment_of(files, state))
+        enrollment = _enrollment_of(files, state)
+        self._check_pair(files, enrollment.ldevid_chain)
+        return Stored(phase=phase, device=device, enrollment=enrollment)
 
     def request_for(
         self,
         purpose: Purpose,
         *,
-        make_key: Callable[[], PrivateKey],
+        kind: KeyRequirement,
         build_csr: Callable[[Signer], bytes],
     ) -> bytes:
         """Return the CSR for *purpose*; see the port."""
@@ -131,13 +135,13 @@ class FileKeystore:
                 raise StateError("there is an LDevID already", hint="brski-pledge reset")
             if all(_digest_of(state, k) == v for k, v in _purpose_fields(purpose).items()):
                 return _needed(files, CSR)
-        private_key = make_key()
-        csr = build_csr(KeySigner(private_key))
+        reference = self._keys.make(kind)
+        csr = build_csr(self._keys.signer(reference))
         fields = {k: v.hex() for k, v in _purpose_fields(purpose).items()}
         self._write(
             {
                 STATE: _encode_state({"phase": _REQUESTED, **fields}),
-                KEY: _encode_key(private_key),
+                KEY: reference,
                 CSR: csr,
             }
         )
@@ -151,7 +155,7 @@ class FileKeystore:
         state = _state_of(files)
         if state["phase"] != _REQUESTED:
             raise StateError("there is an LDevID already", hint="brski-pledge reset")
-        _check_pair(enrollment.ldevid_chain, _key_of(files))
+        self._check_pair(files, enrollment.ldevid_chain)
         self._write(
             {
                 STATE: _encode_state(
@@ -178,14 +182,14 @@ class FileKeystore:
         if state["phase"] != "reported":
             self._write({**files, STATE: _encode_state({**state, "phase": "reported"})})
 
-    def ldevid(self) -> tuple[tuple[x509.Certificate, ...], PrivateKey]:
-        """The LDevID chain and its key; see the port."""
+    def ldevid(self) -> Signer:
+        """The LDevID's key, with its chain; see the port."""
         files = self._read()
         if files is None or LDEVID not in files:
             raise StateError("there is no LDevID")
-        chain, private_key = _chain_of(files, LDEVID), _key_of(files)
-        _check_pair(chain, private_key)
-        return chain, private_key
+        chain = _chain_of(files, LDEVID)
+        self._check_pair(files, chain)
+        return self._keys.signer(_needed(files, KEY), chain)
 
     def reset(self) -> None:
         """Return to the factory state; see the port."""
@@ -197,6 +201,11 @@ class FileKeystore:
             except OSError as err:
                 raise file_error(err, current, "removed") from err
             self._remove_remains(must=True)
+
+    def _check_pair(self, files: Mapping[str, bytes], chain: tuple[x509.Certificate, ...]) -> None:
+        kept = self._keys.signer(_needed(files, KEY)).public_key
+        if spki_of(chain[0]) != encode_spki(kept):
+            raise StateError("the LDevID is not for the key that is kept")
 
     # -- generations
 
@@ -330,7 +339,6 @@ def _needed(files: Mapping[str, bytes], name: str) -> bytes:
 
 def _enrollment_of(files: Mapping[str, bytes], state: Mapping[str, object]) -> Enrollment:
     chain = _chain_of(files, LDEVID)
-    _check_pair(chain, _key_of(files))
     try:
         return Enrollment(
             origin=parse_origin(_text_of(state, "registrar")),
@@ -349,24 +357,3 @@ def _chain_of(files: Mapping[str, bytes], name: str) -> tuple[x509.Certificate, 
         return parse_pem_certificates(_needed(files, name))
     except PeerError as err:
         raise StateError(f"{name} cannot be read: {err.reason}") from err
-
-
-def _encode_key(private_key: PrivateKey) -> bytes:
-    return private_key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-def _key_of(files: Mapping[str, bytes]) -> PrivateKey:
-    try:
-        key = serialization.load_pem_private_key(_needed(files, KEY), password=None)
-        return check_private_key(key)
-    except (ValueError, TypeError, KeyUnusable) as err:
-        raise StateError(f"{KEY} is not a private key of ours") from err
-
-
-def _check_pair(chain: tuple[x509.Certificate, ...], private_key: PrivateKey) -> None:
-    if spki_of(chain[0]) != encode_spki(private_key.public_key()):
-        raise StateError("the LDevID is not for the key that is kept")

@@ -1,15 +1,44 @@
-"""LDevID keys, always from the system's generator and never from the seed."""
+"""LDevID keys in this process, always from the system's generator and never from the seed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from brski import registry
-from brski.errors import UnknownFormat
+from brski.edge.signers.key import KeySigner, check_private_key
+from brski.errors import KeyUnusable, StateError, UnknownFormat
 from brski.est.requirements import KeyRequirement
 from brski.pki.signatures import PrivateKey
 
-_EXPONENT = 65537
+_EXPONENT: Final = 65537
+
+
+class FileKeys:
+    """Implements :class:`device_client.keystore.ldevid_keys.LDevIDKeys`; a reference is the key
+    itself, PKCS #8 PEM.
+    """
+
+    def make(self, kind: KeyRequirement) -> bytes:
+        """See the port."""
+        return generate_key(kind).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+    def signer(self, reference: bytes, chain: Sequence[x509.Certificate] = ()) -> KeySigner:
+        """See the port."""
+        try:
+            key = serialization.load_pem_private_key(reference, password=None)
+            private_key = check_private_key(key)
+        except (ValueError, TypeError, KeyUnusable) as err:
+            raise StateError("the LDevID's key is not a private key of ours") from err
+        return KeySigner(private_key, chain)
 
 
 def generate_key(kind: KeyRequirement) -> PrivateKey:

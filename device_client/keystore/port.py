@@ -1,4 +1,6 @@
-"""The port to whatever keeps an LDevID: files now, a secure element beside them later."""
+"""The port to whatever keeps an LDevID and what belongs to it. Where its key is, is another port's
+(:mod:`device_client.keystore.ldevid_keys`).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from cryptography import x509
-
-from brski.pki.signatures import PrivateKey
+from brski.est.requirements import KeyRequirement
 from brski.pki.signer import Signer
 from device_client.pledge.states import Enrollment, Phase
 
@@ -59,17 +59,20 @@ class Keystore(Protocol):
         self,
         purpose: Purpose,
         *,
-        make_key: Callable[[], PrivateKey],
+        kind: KeyRequirement,
         build_csr: Callable[[Signer], bytes],
     ) -> bytes:
         """Return the CSR (DER) for *purpose*, durable together with its key.
 
-        The one kept earlier for the same purpose is returned as it is; otherwise *make_key* and
-        *build_csr* make one, which is on disk when this returns.
+        The one kept earlier for the same purpose is returned as it is; otherwise a fresh key of
+        that *kind* is made (:class:`device_client.keystore.ldevid_keys.LDevIDKeys`), and
+        *build_csr* makes the CSR, which is on disk when this returns.
 
         Raises:
             StateError: there is an LDevID already.
-            Unavailable, FileUnusable: it cannot be kept.
+            UnknownFormat: no kind of key that this device makes.
+            KeyUnusable: the key's holder refuses.
+            Unavailable, FileUnusable: it cannot be kept, or the key's holder does not answer.
         """
 
     def keep_enrollment(self, enrollment: Enrollment) -> None:
@@ -88,11 +91,12 @@ class Keystore(Protocol):
             Unavailable, FileUnusable: it cannot be kept.
         """
 
-    def ldevid(self) -> tuple[tuple[x509.Certificate, ...], PrivateKey]:
-        """The LDevID chain, leaf first, and its key, for TLS.
+    def ldevid(self) -> Signer:
+        """The LDevID's key, its chain the LDevID's, leaf first.
 
         Raises:
-            StateError: there is no LDevID.
+            StateError: there is no LDevID, or what is kept is damaged.
+            KeyUnusable, Unavailable: the key's holder refuses, or does not answer.
         """
 
     def reset(self) -> None:

@@ -20,6 +20,7 @@ import h11
 from brski.errors import SlowPeer, TooLarge, Unavailable, UnexpectedResponse
 from brski.registry import BODY_LIMIT
 from device_client.pledge.states import Answer, Request
+from device_client.transport.port import Octets
 
 _READ: Final = 16 * 1024
 _CLOSE_S: Final = 2.0
@@ -44,24 +45,22 @@ class Limits:
 
 
 class HTTPConnection:
-    """Requests one after the other on streams that are already open.
+    """Requests one after the other on a connection that is already open.
 
     Args:
-        reader, writer: the connection; closed by :meth:`close`.
+        octets: a connection that is open; closed by :meth:`close`.
         authority: for the Host header.
         limits: what the other side may take of our time and memory.
     """
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        octets: Octets,
         *,
         authority: str,
         limits: Limits,
     ) -> None:
-        self._reader = reader
-        self._writer = writer
+        self._connection = octets
         self._authority = authority
         self._limits = limits
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.head_octets)
@@ -69,11 +68,9 @@ class HTTPConnection:
         self._heard = 0  # octets of the answer that is being read
         self._ended = False  # the peer has closed its side
 
-    @property
-    def usable(self) -> bool:
+    async def is_usable(self) -> bool:
         """Whether another request may be sent: nothing broke, and the peer has not closed."""
-        gone = self._writer.transport.is_closing() or self._reader.at_eof()
-        return self._usable and not gone
+        return self._usable and await self._connection.is_open()
 
     async def exchange(self, request: Request) -> Answer:
         """Send *request* and read its answer, whole.
@@ -108,12 +105,11 @@ class HTTPConnection:
     async def close(self) -> None:
         """Close the connection, whatever state it is in; raises nothing."""
         self._usable = False
-        self._writer.close()
         try:
             async with asyncio.timeout(_CLOSE_S):
-                await self._writer.wait_closed()
+                await self._connection.close()
         except (OSError, TimeoutError):
-            self._writer.transport.abort()
+            self._connection.abort()
 
     async def _send(self, request: Request) -> None:
         headers = [("Host", self._authority)]
@@ -127,9 +123,8 @@ class HTTPConnection:
         if request.body:
             octets += self._http.send(h11.Data(data=request.body)) or b""
         octets += self._http.send(h11.EndOfMessage()) or b""
-        self._writer.write(octets)
         with suppress(ConnectionError):  # the answer may be there already, as after a refusal
-            await self._writer.drain()
+            await self._connection.send(octets)
 
     async def _receive(self) -> Answer:
         head = await self._head()
@@ -179,7 +174,7 @@ class HTTPConnection:
         # How long a registrar thinks is bounded by answer_s; once it speaks, it must go on.
         try:
             async with asyncio.timeout(self._limits.progress_s if self._heard else None):
-                octets = await self._reader.read(_READ)
+                octets = await self._connection.receive(_READ)
         except TimeoutError as err:
             raise SlowPeer(f"the answer stalled for {self._limits.progress_s:g} s") from err
         self._heard += len(octets)

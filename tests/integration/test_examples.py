@@ -129,7 +129,7 @@ async def test_a_host_that_takes_the_identity_step_alone(tmp_path: Path, number:
         answers = []
         for shown in (identity, other):
             name = tmp_path / shown.serial_number
-            write_private_key(name.with_suffix(".key"), shown.tls_private_key())
+            write_private_key(name.with_suffix(".key"), shown.signer().private_key)
             write_chain(name.with_suffix(".pem"), shown.client_chain)
             answers.append(
                 await curl(

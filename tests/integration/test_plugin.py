@@ -68,7 +68,7 @@ class Curl:
         if shown is None:
             return ()
         name = secrets.token_hex(8)
-        write_private_key(self._folder / f"{name}.key", shown.tls_private_key())
+        write_private_key(self._folder / f"{name}.key", shown.signer().private_key)
         write_chain(self._folder / f"{name}.pem", shown.client_chain)
         return "--cert", f"{name}.pem", "--key", f"{name}.key"
 

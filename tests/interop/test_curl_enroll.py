@@ -32,7 +32,7 @@ class Foreign:
         self._folder = folder
         self._root = f"https://127.0.0.1:{stage.registrar_port}/.well-known"
         self.identity = SeedIdentity(load_fuse(stage.fuse_path(SERIAL_NUMBER)))
-        write_private_key(folder / "idevid.key", self.identity.tls_private_key())
+        write_private_key(folder / "idevid.key", self.identity.signer().private_key)
         write_chain(folder / "idevid.pem", self.identity.client_chain)
 
     async def run(self, program: str, *arguments: str) -> bytes:

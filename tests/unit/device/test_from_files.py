@@ -36,7 +36,7 @@ def test_it_is_who_its_certificate_says(tmp_path: Path) -> None:
     assert identity.client_chain == (IDEVID.certificate, *IDEVID.intermediates)
     assert identity.voucher_anchors == (MASA.certificate,)
     assert encode_spki(identity.signer().public_key) == spki_of(IDEVID.certificate)
-    assert identity.tls_private_key().public_key() == IDEVID.private_key.public_key()
+    assert identity.signer().private_key.public_key() == IDEVID.private_key.public_key()
     assert pki.SERIAL_NUMBER in repr(identity)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from brski.errors import OnboardingError, SlowPeer, TooLarge, Unavailable, UnexpectedResponse
 from device_client.pledge.states import Answer, Request
 from device_client.transport.http import HTTPConnection, Limits
+from device_client.transport.streams import StreamOctets
 
 GET = Request(method="GET", path="/x", accept="application/pkcs7-mime")
 POST = Request(method="POST", path="/y", body=b"abc", content_type="application/json")
@@ -41,7 +42,7 @@ async def served(handler: Handler, limits: Limits = QUICK) -> AsyncIterator[HTTP
         port = server.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         connection = HTTPConnection(
-            reader, writer, authority="registrar.example.com:8443", limits=limits
+            StreamOctets(reader, writer), authority="registrar.example.com:8443", limits=limits
         )
         try:
             yield connection
@@ -222,7 +223,7 @@ async def test_a_silent_registrar_is_given_up() -> None:
     async with served(silent) as connection:
         with pytest.raises(Unavailable, match="no answer"):
             await connection.exchange(GET)
-        assert not connection.usable
+        assert not await connection.is_usable()
         with pytest.raises(Unavailable, match="spent"):
             await connection.exchange(GET)
 
@@ -268,7 +269,7 @@ async def test_a_connection_that_will_close_is_not_used_again(answer: bytes) -> 
     """The answer is good; the next request needs another connection."""
     async with served(saying(answer)) as connection:
         assert (await connection.exchange(GET)).body == b"ok"
-        assert not connection.usable
+        assert not await connection.is_usable()
 
 
 async def test_a_connection_that_the_peer_closed_is_not_used_again() -> None:
@@ -276,7 +277,7 @@ async def test_a_connection_that_the_peer_closed_is_not_used_again() -> None:
     async with served(saying(OK)) as connection:
         await connection.exchange(GET)
         await asyncio.sleep(0.05)
-        assert not connection.usable
+        assert not await connection.is_usable()
 
 
 async def test_a_refusal_before_the_request_was_read_is_heard() -> None:

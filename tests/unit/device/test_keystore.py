@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from brski import registry
 from brski.errors import OnboardingError, StateError, Unavailable, UnknownFormat
@@ -21,7 +22,7 @@ from brski.pki import names
 from brski.pki.keys import encode_spki
 from brski.pki.signatures import PrivateKey
 from device_client.keystore.files import FileKeystore
-from device_client.keystore.keys import generate_key
+from device_client.keystore.keys import FileKeys, generate_key
 from device_client.keystore.port import Purpose, Stored
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import DomainCertificates, Enrollment, Phase
@@ -41,15 +42,33 @@ ENROLLMENT = Enrollment(
 )
 
 
+class Keys(FileKeys):
+    """Makes the keys that a test has made before."""
+
+    def __init__(self) -> None:
+        self.next = KEY
+
+    def make(self, kind: KeyRequirement) -> bytes:
+        return self.next.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+
+KEYS = Keys()
+
+
 def ask(store: FileKeystore, purpose: Purpose = PURPOSE, key: PrivateKey = KEY) -> bytes:
+    KEYS.next = key
     return store.request_for(
-        purpose, make_key=lambda: key, build_csr=lambda signer: build_csr(signer, SUBJECT)
+        purpose, kind=P256, build_csr=lambda signer: build_csr(signer, SUBJECT)
     )
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FileKeystore]:
-    store = FileKeystore(tmp_path / "keystore")
+    store = FileKeystore(tmp_path / "keystore", KEYS)
     with store.exclusive():
         yield store
 
@@ -77,7 +96,7 @@ def test_csr_and_key_come_together(store: FileKeystore) -> None:
 def test_the_same_purpose_brings_the_same_octets(store: FileKeystore) -> None:
     """After a crash the pledge posts what it posted before: no second key, no second CSR."""
     csr = ask(store)
-    again = FileKeystore(store.directory)
+    again = FileKeystore(store.directory, KEYS)
     assert ask(again, key=pki.make_key()) == csr
 
 
@@ -98,9 +117,9 @@ def test_enrollment_is_kept_whole(store: FileKeystore) -> None:
     store.keep_enrollment(ENROLLMENT)
     kept = Stored(phase=Phase.UNREPORTED, device=PURPOSE.device, enrollment=ENROLLMENT)
     assert store.load() == kept
-    chain, key = store.ldevid()
-    assert chain == ENROLLMENT.ldevid_chain
-    assert encode_spki(key.public_key()) == encode_spki(KEY.public_key())
+    ldevid = store.ldevid()
+    assert ldevid.chain == ENROLLMENT.ldevid_chain
+    assert encode_spki(ldevid.public_key) == encode_spki(KEY.public_key())
     assert "csr.der" not in files_of(store)
     store.keep_reported()
     assert store.load() == replace(kept, phase=Phase.ENROLLED)
@@ -146,7 +165,7 @@ def test_files_are_private(store: FileKeystore) -> None:
 
 def test_one_process_at_a_time(store: FileKeystore) -> None:
     """A device that is being configured does not start another bootstrap."""
-    other = FileKeystore(store.directory)
+    other = FileKeystore(store.directory, KEYS)
     with pytest.raises(StateError, match="another process"), other.exclusive():
         pass
     with pytest.raises(StateError, match="another process"):
@@ -156,7 +175,7 @@ def test_one_process_at_a_time(store: FileKeystore) -> None:
 @pytest.mark.requirement("PL-1")
 def test_reset_returns_to_the_factory_state(tmp_path: Path) -> None:
     """No key, no certificate and no anchor stays behind."""
-    store = FileKeystore(tmp_path / "keystore")
+    store = FileKeystore(tmp_path / "keystore", KEYS)
     with store.exclusive():
         ask(store)
         store.keep_enrollment(ENROLLMENT)
@@ -223,7 +242,7 @@ def test_a_link_that_leads_elsewhere_is_refused(store: FileKeystore) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """The parent has to be there."""
-    store = FileKeystore(tmp_path / "no" / "keystore")
+    store = FileKeystore(tmp_path / "no" / "keystore", KEYS)
     with pytest.raises(OnboardingError, match="made"), store.exclusive():
         pass
 
@@ -278,7 +297,7 @@ def test_a_crash_leaves_the_former_state_or_the_new_one(
     outcomes = set()
     while not finished:
         directory = tmp_path / f"{which}-{step}"
-        store = FileKeystore(directory)
+        store = FileKeystore(directory, KEYS)
         with store.exclusive():
             for change in changes(store)[:which]:
                 change()
@@ -289,7 +308,7 @@ def test_a_crash_leaves_the_former_state_or_the_new_one(
                     finished = len(seen) <= step
                 except Crash:
                     pass
-        again = FileKeystore(directory)
+        again = FileKeystore(directory, KEYS)
         with again.exclusive():
             found = again.load()
             outcomes.add(found == former)

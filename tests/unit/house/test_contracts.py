@@ -49,6 +49,8 @@ PLANTED = [
         "registrar_plugin/registrar.py",
         "import registrar_plugin.store.sqlite",
     ),
+    ("ports-know-no-adapter", "device_client/transport/port.py", "import brski.edge.signers.key"),
+    ("one-door-to-tlslite", "device_client/onboard.py", "import tlslite.api"),
     (
         "adapters-know-their-port",
         "registrar_plugin/oem_source/http.py",
