@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,6 +14,7 @@ import typer
 from brski.edge.cli import REFUSED, configure_logging, harden_process, print_json, run
 from brski.edge.serve import run_loop
 from brski_lab.assembly import sign_build_list
+from brski_lab.bring_up import Derived, read_seed
 from brski_lab.demo import Demo, run_demo
 from brski_lab.report import Timeline, as_document, print_closing
 from brski_lab.vendor import Order, mint_batch
@@ -116,6 +119,42 @@ def build_list(
         created_at=datetime.now(UTC).replace(microsecond=0),  # noqa: TID251 - the edge
     )
     typer.echo(digest.hex())
+
+
+@app.command()
+def derive(
+    profile: Annotated[str, typer.Option(help="Derivation profile, such as hmac-drbg-p256.")],
+    chip_id: Annotated[str, typer.Option(help="Hex, as in the seed batch.")],
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Every intermediate value that the profile's page names. These are secrets.",
+        ),
+    ] = False,
+) -> None:
+    """For firmware teams: the public key that a chip must come to.
+
+    The seed is read from standard input: raw octets, all of them to the end, nothing stripped. What
+    is printed is the public key as PEM, and nothing else.
+
+    With [bold]--json[/bold] the document holds the private key and every value on the way to it, by
+    design: to compare with a chip that is brought up, with seeds that are burnt into nothing.
+    docs/derivation.md names the values.
+    """
+    derived = Derived.of(profile, read_seed(sys.stdin.buffer), chip_id)
+    if as_json:
+        print_json(
+            {
+                "profile": derived.profile,
+                "chip_id": derived.chip_id,
+                "steps": derived.steps,
+                "public_key": derived.pem,
+                "spki_sha256": hashlib.sha256(derived.spki).hexdigest(),
+            }
+        )
+    else:
+        typer.echo(derived.pem, nl=False)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,13 +15,12 @@ from typing import Final, TypeAlias
 from brski.edge.signers.file import load_chain
 from brski.errors import FileUnusable
 from brski.idevid.record import Presentation
-from brski.seed.secret import Seed
+from brski.seed.secret import LEAST_SEED_OCTETS, Seed
 from brski_lab.children import Children
 from brski_lab.diagram import draw
 from brski_lab.keep import keep_artifacts
 from brski_lab.stage import PROFILE, Ordered, Stage, set_stage
 from brski_lab.story import ENROLLED, REFUSED, Part, Story
-from brski_lab.vendor import SEED_OCTETS
 from device_client.identity.from_seed import Fuse, SeedIdentity, load_fuse
 from device_client.keystore.files import FileKeystore
 from device_client.onboard import Step, World, onboard
@@ -203,7 +202,7 @@ def _fuse_of(stage: Stage, part: Part) -> Fuse:
         return load_fuse(stage.fuse_path(part.serial_number))
     genuine = load_fuse(stage.fuse_path("SN-0002"))
     return Fuse(
-        seed=Seed(secrets.token_bytes(SEED_OCTETS)),
+        seed=Seed(secrets.token_bytes(LEAST_SEED_OCTETS)),
         chip_id=secrets.token_bytes(8),
         serial_number=part.serial_number,
         idevid_issuer=genuine.idevid_issuer,

@@ -71,6 +71,7 @@ async def set_stage(
     refused: Sequence[str] = (),
     expected: Sequence[str] = (),
     local_source: bool = False,
+    profile: str = PROFILE,
 ) -> Stage:
     """Make everybody in *folder*, run the factory on *devices*, and start the online programs.
 
@@ -79,6 +80,7 @@ async def set_stage(
         refused: serial numbers that the MASA gives no voucher.
         expected: further serial numbers that the registrar would admit.
         local_source: let the registrar read the OEM's database file instead of asking its service.
+        profile: how the devices derive their keys.
 
     Raises:
         LocalError: one of the programs did not do its part.
@@ -88,7 +90,14 @@ async def set_stage(
         for listening in sockets.values():
             stack.callback(listening.close)  # those that no program has taken over
         return await _set(
-            folder, children, devices, sockets, refused, expected, local_source=local_source
+            folder,
+            children,
+            devices,
+            sockets,
+            refused,
+            expected,
+            local_source=local_source,
+            profile=profile,
         )
 
 
@@ -101,6 +110,7 @@ async def _set(
     expected: Sequence[str],
     *,
     local_source: bool,
+    profile: str,
 ) -> Stage:
     now = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the lab is an edge
     ports = {name: port_of(listening) for name, listening in sockets.items()}
@@ -112,7 +122,7 @@ async def _set(
         "--masa-url", masa_address, "--levels", "2",
     )  # fmt: skip
     _name_peers(folder, oem)
-    await _build(folder, children, devices, now)
+    await _build(folder, children, devices, now, profile)
     _write_settings(folder, ports, [*(d.serial_number for d in devices), *expected], refused,
                     local_source=local_source)  # fmt: skip
     await children.run(
@@ -190,14 +200,14 @@ def _name_peers(folder: Path, oem: Path) -> None:
 
 
 async def _build(
-    folder: Path, children: Children, devices: Sequence[Ordered], now: datetime
+    folder: Path, children: Children, devices: Sequence[Ordered], now: datetime, profile: str
 ) -> None:
     """The vendor mints, the assembly says what became of each chip, the factory certifies."""
     keys, chips = folder / "keys", folder / "chips"
     settings = folder / "oem" / "factory.toml"
     await children.run(
         "brski-lab", "mint", "--count", str(len(devices)), "--vendor", VENDOR,
-        "--product", PRODUCT, "--key", keys / "vendor.key",
+        "--product", PRODUCT, "--profile", profile, "--key", keys / "vendor.key",
         "--recipient", folder / "oem" / "recipient.pub", "--chips", chips,
         "--out", folder / "batch",
     )  # fmt: skip

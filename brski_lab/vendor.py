@@ -14,11 +14,11 @@ from brski.edge.signers.file import load_signer
 from brski.pki.signer import Signer
 from brski.seed.batch import MOST_RECORDS_A_CHUNK, build_header
 from brski.seed.batch_file import mint
+from brski.seed.profiles import profile
 from brski.seed.recipient_key import HybridPublicKey
 from brski.seed.record import SeedRecord
-from brski.seed.secret import Seed
+from brski.seed.secret import LEAST_SEED_OCTETS, Seed
 
-SEED_OCTETS: Final = 32
 _CHIP_ID_OCTETS: Final = 8
 
 
@@ -51,6 +51,7 @@ def mint_batch(order: Order, *, key: Path, recipient: Path, chips: Path, out: Pa
         The batch digest, 32 octets raw.
 
     Raises:
+        UnknownFormat: a derivation profile that is not known.
         KeyUnusable, FileUnusable, BatchRefused, Unavailable: as its parts.
     """
     signer: Signer = load_signer(key)
@@ -68,11 +69,12 @@ def mint_batch(order: Order, *, key: Path, recipient: Path, chips: Path, out: Pa
         recipient=public,
         records_a_chunk=order.records_a_chunk,
     )
+    octets = max(LEAST_SEED_OCTETS, profile(order.profile).least_seed_octets)
     chips.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile() as spool, open_atomically(out, mode=0o644) as file:
         minted = mint(
             header,
-            (_make_chip(chips) for _ in range(order.count)),
+            (_make_chip(chips, octets) for _ in range(order.count)),
             recipient=public,
             signer=signer,
             out=file,
@@ -81,9 +83,9 @@ def mint_batch(order: Order, *, key: Path, recipient: Path, chips: Path, out: Pa
     return minted.digest
 
 
-def _make_chip(chips: Path) -> SeedRecord:
+def _make_chip(chips: Path, octets: int) -> SeedRecord:
     chip_id = secrets.token_bytes(_CHIP_ID_OCTETS)
-    seed = Seed(secrets.token_bytes(SEED_OCTETS))
+    seed = Seed(secrets.token_bytes(octets))
     write_atomically(chips / f"{chip_id.hex()}.chip", seed.octets, mode=0o600, may_replace=False)
     return SeedRecord(chip_id=chip_id, seed=seed)
 

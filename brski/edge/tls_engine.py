@@ -19,6 +19,7 @@ renegotiation, so that ``tls-unique`` stays what it was; no compression; TLS 1.2
 from __future__ import annotations
 
 import ssl
+import warnings
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any, Final, NoReturn, TypeVar
@@ -407,25 +408,27 @@ def _load(
         engine.use_certificate(chain[0])
         for issuer in chain[1:]:
             engine.add_extra_chain_cert(issuer)
-        engine.use_privatekey(_as_openssl_takes_it(private_key))
+        _use_private_key(engine, private_key)
         engine.check_privatekey()
     except SSL.Error as err:
         reason = _ssl_error(err).reason
         raise KeyUnusable(f"key and certificate are of no use for TLS: {reason}") from err
 
 
-def _as_openssl_takes_it(private_key: PrivateKey) -> ClassicPrivateKey | crypto.PKey:
-    """*private_key* as pyOpenSSL takes it: it knows no ML-DSA objects, the OpenSSL below does."""
+def _use_private_key(engine: SSL.Context, private_key: PrivateKey) -> None:
     if isinstance(private_key, ClassicPrivateKey):
-        return private_key
-    return crypto.load_privatekey(
-        crypto.FILETYPE_ASN1,
-        private_key.private_bytes(
-            serialization.Encoding.DER,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
+        engine.use_privatekey(private_key)
+        return
+    # pyOpenSSL knows no ML-DSA objects, the OpenSSL below it reads and uses them. The way through
+    # PKey is deprecated; it goes when PKey.from_cryptography_key takes ML-DSA.
+    octets = private_key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        engine.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_ASN1, octets))
 
 
 def _as_sni(server_hostname: str | bytes) -> bytes:

@@ -185,11 +185,11 @@ def parse_header(octets: bytes) -> BatchHeader:
     members = cbor.decode(octets)
     if not isinstance(members, dict):
         raise Malformed("the header of a seed batch is no map")
-    if members.get("version") != VERSION:
+    if not _is_integer(members.get("version"), VERSION):
         raise UnknownFormat(f"seed batch of version {members.get('version')!r:.40}, not {VERSION}")
     if members.keys() != _MEMBERS:
         raise Malformed("the header of a seed batch has members missing, or too many")
-    if members["hpke"] != list(HPKE_CODE_POINTS):
+    if not _are_code_points(members["hpke"]):
         raise UnknownFormat("seed batch sealed with other HPKE algorithms than 647a, 1, 2")
     created = _integer(members, "created")
     _check(0 <= created <= _LAST_SECOND, "created is out of range")
@@ -425,6 +425,17 @@ def _parse_payload(payload: bytes) -> tuple[BatchHeader, bytes, tuple[bytes, ...
 def _check(holds: object, reason: str) -> None:
     if not holds:
         raise Malformed(f"seed batch: {reason}")
+
+
+def _is_integer(item: cbor.Item, value: int) -> bool:
+    """Equal and an integer: true is 1 to Python, and no number to CBOR."""
+    return type(item) is int and item == value
+
+
+def _are_code_points(item: cbor.Item) -> bool:
+    if not isinstance(item, list) or len(item) != len(HPKE_CODE_POINTS):
+        return False
+    return all(map(_is_integer, item, HPKE_CODE_POINTS))
 
 
 def _integer(members: Mapping[int | str, cbor.Item], name: str) -> int:

@@ -82,6 +82,34 @@ def test_every_client_reaches_the_application_with_its_whole_chain(
     assert ends.client.own_chain == (entity.chain if entity else ())
 
 
+ML_DSA = ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
+
+
+@pytest.mark.parametrize("kind", ML_DSA)
+def test_ml_dsa_client_is_authenticated_over_tls_1_3(registrar: pki.Entity, kind: str) -> None:
+    """draft-ietf-tls-mldsa, by the OpenSSL that ``cryptography`` brings; chain of the same kind."""
+    entity = pki.make_idevid(pki.make_pki(kind=kind), kind=kind)
+    ends = tls.connect_in_memory(client(entity), server(registrar))
+    assert ends.server.version() == "TLSv1.3"
+    assert ends.server.peer_chain() == entity.chain
+
+
+@pytest.mark.parametrize("kind", ML_DSA)
+def test_ml_dsa_client_cannot_be_named_over_tls_1_2(registrar: pki.Entity, kind: str) -> None:
+    """There is no such signature in TLS 1.2: the client stays nameless, and the registrar refuses
+    it as one without a certificate.
+    """
+    entity = pki.make_idevid(pki.make_pki(), kind=kind)
+    ends = tls.connect_in_memory(client(entity), server(registrar, "TLSv1.2"))
+    assert ends.server.peer_chain() == ()
+
+
+def test_ml_dsa_key_of_another_certificate_is_refused() -> None:
+    entity, other = (pki.make_idevid(pki.make_pki(), kind="ML-DSA-44") for _ in range(2))
+    with pytest.raises(KeyUnusable, match="of no use for TLS"):
+        provisional_context(entity.chain, other.private_key)
+
+
 @both_versions
 @pytest.mark.parametrize("step", [-1, 1])
 def test_altered_certificate_reaches_the_application_as_it_is(

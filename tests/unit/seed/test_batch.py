@@ -186,6 +186,8 @@ def test_the_ends_of_the_range_of_records_are_accepted(world: World, records_: i
         ("version", 2),
         ("version", "1"),
         ("version", None),
+        ("version", True),
+        ("hpke", [0x647A, True, 2]),
         ("hpke", [0x647A, 1, 1]),
         ("hpke", [0x647A, 1, 3]),
         ("hpke", [0x0020, 1, 2]),
