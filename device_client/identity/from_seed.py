@@ -7,10 +7,9 @@ in docs/fuse-file.md, to the octet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from cryptography import x509
 
@@ -19,49 +18,37 @@ from brski.edge.signers.file import check_private_mode
 from brski.edge.signers.key import KeySigner
 from brski.errors import KeyUnusable, PeerError, StateError
 from brski.idevid.assertion import assertion_certificate
-from brski.pki import cbor
-from brski.pki.extensions import KEY_IDENTIFIER_OCTETS, masa_base_url
-from brski.pki.keys import certificate_der, encode_spki, parse_certificate
-from brski.pki.names import check_serial_number
+from brski.pki.keys import encode_spki
 from brski.pki.signatures import PrivateKey
-from brski.registry import CERTIFICATES_LIMIT
 from brski.seed.profiles import profile
 from brski.seed.secret import Seed
 from device_client.identity.carried import check_carried_chain
+from device_client.identity.facts import (
+    FILE_LIMIT,
+    Facts,
+    Fields,
+    FileKind,
+    encode_facts,
+    octets_of,
+)
 
 FORMAT: Final = "brski fuse v1"
-FILE_LIMIT: Final = 64 * 1024
 SEED_OCTETS_LIMIT: Final = 64
-CHIP_ID_OCTETS_LIMIT: Final = 64
 _SECTION: Final = "docs/fuse-file.md"
-_NEEDED: Final = frozenset(
-    {
-        "format",
-        "seed",
-        "chip-id",
-        "serial-number",
-        "idevid-issuer",
-        "derivation-profile",
-        "voucher-anchors",
-    }
+_KIND: Final = FileKind(
+    name="fuse file",
+    format=FORMAT,
+    needed=frozenset({"seed"}),
+    optional=frozenset(),
+    section=_SECTION,
 )
-_OPTIONAL: Final = frozenset({"masa-url", "certificates"})
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fuse:
+class Fuse(Facts):
     """What is burnt into a device; the seed shows nothing when printed."""
 
     seed: Seed
-    chip_id: bytes  # 1 to 64 octets, as in the seed batch
-    serial_number: str  # the device's
-    idevid_issuer: bytes  # 20-octet keyIdentifier of the OEM's issuer
-    derivation_profile: str  # such as "hmac-drbg-p256"
-    voucher_anchors: tuple[x509.Certificate, ...]  # whom alone it believes vouchers
-    masa_url: str | None = None  # value of a MASA-URL extension
-    certificates: tuple[x509.Certificate, ...] = ()  # IDevID chain, leaf first; empty: it asserts
 
 
 def make_fuse(
@@ -105,20 +92,7 @@ def encode_fuse(fuse: Fuse) -> bytes:
 
     docs/fuse-file.md.
     """
-    item: dict[int | str, cbor.Encodable] = {
-        "format": FORMAT,
-        "seed": fuse.seed.octets,
-        "chip-id": fuse.chip_id,
-        "serial-number": fuse.serial_number,
-        "idevid-issuer": fuse.idevid_issuer,
-        "derivation-profile": fuse.derivation_profile,
-        "voucher-anchors": [certificate_der(c) for c in fuse.voucher_anchors],
-    }
-    if fuse.masa_url is not None:
-        item["masa-url"] = fuse.masa_url
-    if fuse.certificates:
-        item["certificates"] = [certificate_der(c) for c in fuse.certificates]
-    octets = cbor.encode(item)
+    octets = encode_facts(fuse, _KIND, seed=fuse.seed.octets)
     parse_fuse(octets)
     return octets
 
@@ -135,33 +109,11 @@ def parse_fuse(octets: bytes) -> Fuse:
 
     docs/fuse-file.md.
     """
-    try:
-        item = cbor.decode(octets, max_octets=FILE_LIMIT)
-    except PeerError as err:
-        raise StateError(f"not a fuse file: {err.reason}", section=_SECTION) from err
-    if not isinstance(item, dict) or "format" not in item:
-        raise StateError("not a fuse file: no map with a format", section=_SECTION)
-    if item["format"] != FORMAT:
-        raise StateError(f"the fuse file's format is not {FORMAT!r}", section=_SECTION)
-    names = {str(name) for name in item}
-    if not _NEEDED <= names <= _NEEDED | _OPTIONAL:
-        amiss = sorted(_NEEDED - names) + sorted(names - _NEEDED - _OPTIONAL)
-        raise StateError(
-            f"the fuse file lacks, or should not have: {', '.join(amiss)}", section=_SECTION
-        )
+    item = Fields(octets, _KIND)
+    facts = item.facts(profile)
     return Fuse(
-        seed=_read(item, "seed", _seed),
-        chip_id=_read(item, "chip-id", lambda v: _octets(v, 1, CHIP_ID_OCTETS_LIMIT)),
-        serial_number=_read(item, "serial-number", lambda v: check_serial_number(_text(v))),
-        idevid_issuer=_read(
-            item,
-            "idevid-issuer",
-            lambda v: _octets(v, KEY_IDENTIFIER_OCTETS, KEY_IDENTIFIER_OCTETS),
-        ),
-        derivation_profile=_read(item, "derivation-profile", _profile_name),
-        voucher_anchors=_read(item, "voucher-anchors", _certificates),
-        masa_url=_read(item, "masa-url", _masa_url) if "masa-url" in item else None,
-        certificates=_read(item, "certificates", _certificates) if "certificates" in item else (),
+        **{each.name: getattr(facts, each.name) for each in fields(Facts)},
+        seed=item.read("seed", lambda value: Seed(octets_of(value, 1, SEED_OCTETS_LIMIT))),
     )
 
 
@@ -269,46 +221,3 @@ def _assert_identity(fuse: Fuse, private_key: PrivateKey) -> x509.Certificate:
         )
     except PeerError as err:
         raise KeyUnusable(f"no assertion certificate: {err.reason}", section=_SECTION) from err
-
-
-# -- the values of the map
-
-
-def _read(item: Mapping[int | str, cbor.Item], name: str, read: Callable[[cbor.Item], T]) -> T:
-    try:
-        return read(item[name])
-    except PeerError as err:
-        raise StateError(f"{name} of the fuse file: {err.reason}", section=_SECTION) from err
-    except ValueError as err:
-        raise StateError(f"{name} of the fuse file: {err}", section=_SECTION) from err
-
-
-def _octets(value: cbor.Item, least: int, most: int) -> bytes:
-    if not isinstance(value, bytes) or not least <= len(value) <= most:
-        raise ValueError(f"not {least} to {most} octets" if least < most else f"not {least} octets")
-    return value
-
-
-def _seed(value: cbor.Item) -> Seed:
-    return Seed(_octets(value, 1, SEED_OCTETS_LIMIT))
-
-
-def _text(value: cbor.Item) -> str:
-    if not isinstance(value, str):
-        raise ValueError("not text")  # noqa: TRY004 - of the file, not of the call
-    return value
-
-
-def _profile_name(value: cbor.Item) -> str:
-    return profile(_text(value)).name
-
-
-def _masa_url(value: cbor.Item) -> str:
-    masa_base_url(_text(value))
-    return _text(value)
-
-
-def _certificates(value: cbor.Item) -> tuple[x509.Certificate, ...]:
-    if not isinstance(value, list) or not 1 <= len(value) <= CERTIFICATES_LIMIT:
-        raise ValueError(f"not 1 to {CERTIFICATES_LIMIT} certificates")
-    return tuple(parse_certificate(_octets(c, 1, FILE_LIMIT)) for c in value)
