@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.kit.tpm import SoftwareTPM
 
+CREATE = 0x153
 CREATE_LOADED = 0x191
 EVICT_CONTROL = 0x120
 FLUSH_CONTEXT = 0x165
