@@ -132,6 +132,7 @@ def prepare_schema(connection: Connection, metadata: MetaData, version: int, pat
 class _Job(Generic[T]):
     function: Callable[[Any], T]  # over the connection that it asked for
     connection: Any
+    done: Callable[[T], None] | None
     future: asyncio.Future[T]
     result: T | None = None
     error: BaseException | None = None
@@ -209,9 +210,14 @@ class Writer:
         """Change the database by *function*, which gets SQLAlchemy's connection; else as
         :meth:`change`.
         """
-        return await self._run(function, self._connection)
+        return await self._run(function, self._connection, None)
 
-    async def change(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    async def change(
+        self,
+        function: Callable[[sqlite3.Connection], T],
+        *,
+        done: Callable[[T], None] | None = None,
+    ) -> T:
         """Change the database by *function*; return its result once that is on the disk.
 
         *function* runs in the writer thread, after all calls made before it, inside a transaction
@@ -222,6 +228,9 @@ class Writer:
         Args:
             function: short and without other effects than on the connection; returns plain values,
                 no open results.
+            done: told the result in the writer thread once it is durable and before anybody else
+                hears of it, in the order of the calls; also when the caller has gone. Short, and
+                never raises.
 
         Raises:
             Unavailable: locked, full, read-only or failing disk, too many waiting calls, closed;
@@ -229,14 +238,16 @@ class Writer:
             StateError: the file is damaged, or a statement does not fit the schema.
             Exception: what *function* raised, ``IntegrityError`` included.
         """
-        return await self._run(function, self._driver)
+        return await self._run(function, self._driver, done)
 
-    async def _run(self, function: Callable[[Any], T], connection: Any) -> T:
+    async def _run(
+        self, function: Callable[[Any], T], connection: Any, done: Callable[[T], None] | None
+    ) -> T:
         if self._closed:
             raise Unavailable(f"database {self._path} is closed")
         if self._queue.qsize() >= self._backlog:
             raise Unavailable(f"database {self._path}: {self._backlog} calls wait already")
-        job: _Job[T] = _Job(function, connection, asyncio.get_running_loop().create_future())
+        job: _Job[T] = _Job(function, connection, done, asyncio.get_running_loop().create_future())
         self._queue.put(job)
         return await job.future
 
@@ -367,6 +378,9 @@ class Writer:
             job.error.__cause__ = cause
 
     def _deliver(self, jobs: list[_Job[Any]]) -> None:
+        for job in jobs:
+            if job.done is not None and job.error is None:
+                job.done(job.result)
         by_loop: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
         for job in jobs:
             by_loop.setdefault(job.future.get_loop(), []).append(job)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from brski.pki.der import read_element
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Onboarding
+from registrar_plugin.store.recent import RecentOnboardings
 from registrar_plugin.store.schema import (
     ARTIFACTS,
     CERTIFICATES,
@@ -141,6 +143,7 @@ class SQLiteJournal:
 
     def __init__(self, path: Path) -> None:
         self._writer = Writer(path, METADATA, version=VERSION)
+        self._recent = RecentOnboardings(time.monotonic)
 
     async def record(self, *events: Event) -> None:
         """Append *events*."""
@@ -149,7 +152,7 @@ class SQLiteJournal:
     async def begin(self, onboarding: Onboarding, octets: bytes, *events: Event) -> Intent:
         """See :meth:`~registrar_plugin.store.port.Journal.begin`."""
 
-        def work(db: sqlite3.Connection) -> Intent:
+        def work(db: sqlite3.Connection) -> tuple[Intent, Onboarding | None]:
             device = onboarding.device
             intent = _find_intent(
                 db, IntentKind.REGISTRAR_VOUCHER_REQUEST, device, onboarding.request_digest
@@ -157,16 +160,15 @@ class SQLiteJournal:
             standing = db.execute(_GET_ONBOARDING_DIGEST, _device(device)).fetchone()
             if standing is not None:
                 if intent and standing == (onboarding.request_digest,):
-                    return intent
+                    return intent, None
                 db.execute(_DROP_ONBOARDING, _device(device))
             # an earlier request that comes back after another one finds its intent complete
-            _put_onboarding(
-                db, replace(onboarding, registrar_request=intent.result if intent else None)
-            )
+            begun = replace(onboarding, registrar_request=intent.result if intent else None)
+            _put_onboarding(db, begun)
             at = _stamp(events, onboarding.updated_at)
             _keep(db, at, device, "pledge-voucher-request", onboarding.pledge_request)
             _append(db, events)
-            return intent or _put_intent(
+            intent = intent or _put_intent(
                 db,
                 at,
                 IntentKind.REGISTRAR_VOUCHER_REQUEST,
@@ -174,8 +176,13 @@ class SQLiteJournal:
                 octets,
                 onboarding.request_digest,
             )
+            return intent, begun
 
-        return await self._writer.change(work)
+        def done(result: tuple[Intent, Onboarding | None]) -> None:
+            if result[1] is not None:
+                self._recent.begun(result[1])
+
+        return (await self._writer.change(work, done=done))[0]
 
     async def has_begun(self, device: DeviceKey, request_digest: bytes) -> bool:
         """See :meth:`~registrar_plugin.store.port.Journal.has_begun`."""
@@ -185,13 +192,13 @@ class SQLiteJournal:
 
     async def onboarding(self, device: DeviceKey) -> Onboarding | None:
         """Where *device* stands."""
-        row = self._one(_GET_ONBOARDING, _device(device))
-        return None if row is None else _onboarding(row)
+        return self._recent.get(device) or self._read(_GET_ONBOARDING, _device(device))
 
     async def onboarding_by_key(self, idevid_spki_sha256: bytes) -> Onboarding | None:
         """The onboarding whose IDevID has this key."""
-        row = self._one(_GET_ONBOARDING_BY_KEY, {"spki": idevid_spki_sha256})
-        return None if row is None else _onboarding(row)
+        return self._recent.get_by_key(idevid_spki_sha256) or self._read(
+            _GET_ONBOARDING_BY_KEY, {"spki": idevid_spki_sha256}
+        )
 
     async def intend_ldevid(
         self, device: DeviceKey, octets: bytes, csr_digest: bytes, *events: Event
@@ -213,9 +220,9 @@ class SQLiteJournal:
     ) -> None:
         """Store the signed registrar voucher-request with its intent and its onboarding."""
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: sqlite3.Connection) -> bool:
             if not _complete(db, intent, result):
-                return
+                return False
             db.execute(
                 _SET_REQUEST,
                 {**_device(intent.device), "digest": intent.request_digest, "octets": result},
@@ -223,8 +230,13 @@ class SQLiteJournal:
             at = _stamp(events, None)
             _keep(db, at, intent.device, intent.kind.value, result)
             _append(db, events)
+            return True
 
-        await self._writer.change(work)
+        def done(completed: bool) -> None:
+            if completed:
+                self._recent.changed(intent.device, intent.request_digest, registrar_request=result)
+
+        await self._writer.change(work, done=done)
 
     async def complete_voucher(
         self, onboarding: Onboarding, voucher: bytes, media_type: str, *events: Event
@@ -236,7 +248,8 @@ class SQLiteJournal:
             _keep(db, _stamp(events, None), onboarding.device, "voucher", voucher)
             _append(db, events)
 
-        await self._writer.change(work)
+        changed = self._change_of(onboarding, voucher=voucher, voucher_media_type=media_type)
+        await self._writer.change(work, done=changed)
 
     async def set_voucher_status(
         self, onboarding: Onboarding, accepted: bool, *events: Event
@@ -247,7 +260,8 @@ class SQLiteJournal:
             _change(db, _SET_STATUS, onboarding, {"accepted": accepted})
             _append(db, events)
 
-        await self._writer.change(work)
+        changed = self._change_of(onboarding, voucher_status=accepted)
+        await self._writer.change(work, done=changed)
 
     async def set_audit_verdict(
         self, onboarding: Onboarding, good: bool, reason: str, *events: Event
@@ -258,7 +272,8 @@ class SQLiteJournal:
             _change(db, _SET_VERDICT, onboarding, {"good": good, "reason": reason})
             _append(db, events)
 
-        await self._writer.change(work)
+        changed = self._change_of(onboarding, audit_verdict=good, audit_reason=reason)
+        await self._writer.change(work, done=changed)
 
     async def complete_ldevid(
         self, intent: Intent, certificate: IssuedCertificate, *events: Event
@@ -337,6 +352,20 @@ class SQLiteJournal:
     async def close(self) -> None:
         """Finish what is queued and close the file."""
         await self._writer.close()
+
+    def _change_of(self, onboarding: Onboarding, **fields: Any) -> Callable[[None], None]:
+        return lambda _: self._recent.changed(
+            onboarding.device, onboarding.request_digest, **fields
+        )
+
+    def _read(self, query: str, values: dict[str, object]) -> Onboarding | None:
+        changes = self._recent.changes
+        row = self._one(query, values)
+        if row is None:
+            return None
+        found = _onboarding(row)
+        self._recent.keep(found, changes=changes)
+        return found
 
     def _one(self, query: str, values: dict[str, object]) -> tuple[Any, ...] | None:
         """A look-up by key: cheaper in this thread than a hop to another."""

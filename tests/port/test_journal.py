@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
+from registrar_plugin.store import recent, sqlite
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Journal, Onboarding
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
@@ -267,6 +269,42 @@ async def test_what_was_answered_survives_the_process(tmp_path: Path) -> None:
         assert await again.onboarding(DEVICE) == onboarding()
     finally:
         await again.close()
+
+
+async def test_change_whose_caller_has_gone_is_known(tmp_path: Path) -> None:
+    """What is durable is what a look-up says, whoever heard of it."""
+    opened = SQLiteJournal(tmp_path / "journal.db")
+    await opened.begin(onboarding(), b"unsigned", line())
+    gone = asyncio.create_task(opened.set_voucher_status(onboarding(), True, line()))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await opened.record(line())  # the next in the queue, so that the other one is done
+    for standing in (
+        await opened.onboarding(DEVICE),
+        await opened.onboarding_by_key(onboarding().idevid_spki_sha256),
+    ):
+        assert standing is not None
+        assert standing.voucher_status is True
+    await opened.close()
+
+
+async def test_change_of_another_process_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at once, but in seconds: what this process knows of a device has an end."""
+    now_s = [0.0]
+    monkeypatch.setattr(sqlite, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    opened = SQLiteJournal(tmp_path / "journal.db")
+    await opened.begin(onboarding(), b"unsigned", line())
+    raw = sqlite3.connect(tmp_path / "journal.db")
+    raw.execute("UPDATE onboardings SET audit_reason = 'changed'")
+    raw.commit()
+    raw.close()
+    now_s[0] = recent.KEEP_S + 0.1
+    standing = await opened.onboarding(DEVICE)
+    assert standing is not None
+    assert standing.audit_reason == "changed"
+    await opened.close()
 
 
 async def test_another_programs_file_is_not_taken(tmp_path: Path) -> None:

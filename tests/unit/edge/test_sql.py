@@ -171,6 +171,31 @@ async def test_both_connections_share_one_transaction(writer: Writer) -> None:
     assert writer.read(names) == ["a", "b"]
 
 
+async def test_done_is_told_what_is_durable_before_anybody_else(writer: Writer) -> None:
+    """In the order of the calls, though a caller has gone; never of a call that failed."""
+    told: list[str] = []
+
+    def done(name: str) -> None:
+        with closing(sqlite3.connect(writer.path)) as other:
+            assert (name,) in other.execute("SELECT name FROM items").fetchall()
+        told.append(name)
+
+    gate = Gate()
+    first = asyncio.create_task(writer.run(gate))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    gone, twice, stays = (
+        asyncio.create_task(writer.change(place(name), done=done)) for name in ("a", "a", "b")
+    )
+    await asyncio.sleep(0)
+    gone.cancel()
+    gate.opened.set()
+    await first
+    with pytest.raises(sqlite3.IntegrityError):
+        await twice
+    assert await stays == "b"
+    assert told == ["a", "b"]
+
+
 async def test_commits_keep_their_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes soon after a commit waits for others, and shares the next one with them."""
     asleep, awake = threading.Event(), threading.Event()
