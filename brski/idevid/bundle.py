@@ -19,6 +19,7 @@ from brski.errors import BundleRefused, ChainInvalid, Malformed, PeerError
 from brski.idevid import fields
 from brski.idevid.certificate import check_certifiable
 from brski.idevid.record import DeviceRecord, Presentation, certified_spki, check_token
+from brski.idevid.shape import Shapes
 from brski.idevid.signed_chunks import (
     MOST_CHUNKS,
     MOST_RECORDS,
@@ -196,6 +197,8 @@ class Bundle:
         Raises:
             BundleRefused: the file has changed since it was opened.
         """
+        if not self.header.revocation_count:
+            return
         for item in self._chunks.records():
             yield from _parse_device(item).replaces
 
@@ -208,19 +211,14 @@ class Bundle:
                 :func:`brski.idevid.record.certified_spki`.
             BundleRefused: the file has changed since it was opened.
         """
+        shapes = Shapes()
         for item in self._chunks.records():
-            yield self._record_of(_parse_device(item))
+            yield self._record_of(_parse_device(item), shapes)
 
-    def _record_of(self, device: CertifiedDevice) -> DeviceRecord:
+    def _record_of(self, device: CertifiedDevice, shapes: Shapes) -> DeviceRecord:
         origin = self.header.origin
-        try:
-            spki = certified_spki(
-                device.certificate,
-                idevid_issuer=self._idevid_issuer,
-                serial_number=device.serial_number,
-            )
-        except PeerError as err:
-            raise type(err)(f"record of {device.serial_number}: {err.reason}") from err
+        parts = shapes.fit(device.certificate, device.serial_number)
+        spki = self._certified_spki(device, shapes) if parts is None else parts.spki
         return DeviceRecord(
             idevid_issuer=self._idevid_issuer,
             serial_number=device.serial_number,
@@ -233,6 +231,18 @@ class Bundle:
             chunk=device.chunk,
             generation=origin.generation,
         )
+
+    def _certified_spki(self, device: CertifiedDevice, shapes: Shapes) -> bytes:
+        try:
+            spki = certified_spki(
+                device.certificate,
+                idevid_issuer=self._idevid_issuer,
+                serial_number=device.serial_number,
+            )
+        except PeerError as err:
+            raise type(err)(f"record of {device.serial_number}: {err.reason}") from err
+        shapes.learn(device.certificate, device.serial_number)
+        return spki
 
 
 def open_bundle(file: BinaryIO, factories: Mapping[str, PublicKey]) -> Bundle:

@@ -19,10 +19,11 @@ from typing import Any, BinaryIO, Final
 from cryptography import x509
 
 from brski.edge.sqlite import database_error, transaction
-from brski.errors import BundleRefused, ChainInvalid
+from brski.errors import BundleRefused, ChainInvalid, SignatureInvalid
 from brski.idevid.bundle import Bundle, BundleOrigin, open_bundle
 from brski.idevid.record import SUPERSEDED, DeviceRecord
-from brski.pki import keys
+from brski.idevid.shape import Shapes, SignedParts
+from brski.pki import keys, signatures
 from brski.pki.chain import TrustAnchors
 from brski.pki.signer import PublicKey
 from oem_backend.database.schema import empty_log, open_to_write
@@ -264,18 +265,12 @@ def _judged(
     bundle: Bundle, at: _Position, progress: Callable[[int, int], None] | None
 ) -> Iterator[DeviceRecord]:
     """Every record, once its certificate has been found to lead to the bundle's root."""
-    chain = [keys.parse_certificate(octets) for octets in bundle.header.origin.issuing_chain]
+    judge = _Judge(bundle)
     total = bundle.header.record_count
-    issuing: TrustAnchors | None = None
     for count, record in enumerate(bundle.records(), start=1):
         at.serial_number = record.serial_number
-        certificate = x509.load_der_x509_certificate(record.certificate)  # parsed before, strictly
         try:
-            if issuing is None:  # the first one shows that the CAs above may issue at all
-                TrustAnchors(chain[-1:]).validate_without_clock(certificate, chain[:-1])
-                issuing = TrustAnchors(chain[:1])
-            else:
-                issuing.validate_without_clock(certificate, ())
+            judge.check(record)
         except ChainInvalid as err:
             raise ChainInvalid(
                 f"record of {record.serial_number}: {err.reason}", section=err.section
@@ -283,6 +278,45 @@ def _judged(
         yield record
         if progress is not None and (count % _GROUP == 0 or count == total):
             progress(count, total)
+
+
+class _Judge:
+    """Whether a bundle's certificates lead to its root.
+
+    The first one shows that the CAs above may issue at all, and the first of each shape that such a
+    certificate may be issued; what differs from those in its values alone needs a good signature.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        chain = [keys.parse_certificate(octets) for octets in bundle.header.origin.issuing_chain]
+        self._issuing_key = keys.public_key_of_certificate(chain[0])
+        self._anchors, self._intermediates = TrustAnchors(chain[-1:]), chain[:-1]
+        self._issuing = TrustAnchors(chain[:1])
+        self._shapes = Shapes()
+
+    def check(self, record: DeviceRecord) -> None:
+        """Raise unless the record's certificate leads to the root.
+
+        Raises:
+            ChainInvalid: it does not.
+        """
+        parts = self._shapes.fit(record.certificate, record.serial_number)
+        if parts is not None:
+            self._check_signature(parts)
+            return
+        certificate = x509.load_der_x509_certificate(record.certificate)  # parsed before, strictly
+        self._anchors.validate_without_clock(certificate, self._intermediates)
+        self._anchors, self._intermediates = self._issuing, []
+        self._shapes.learn(record.certificate, record.serial_number)
+
+    def _check_signature(self, parts: SignedParts) -> None:
+        try:
+            signatures.verify(self._issuing_key, parts.signature, parts.tbs, what="certificate")
+        except SignatureInvalid as err:
+            raise ChainInvalid(
+                "its certificate is not issued by the bundle's issuing CA",
+                section="RFC 5280 §6.1.3",
+            ) from err
 
 
 @contextmanager
