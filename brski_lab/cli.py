@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from brski.edge.cli import REFUSED, configure_logging, harden_process, print_json, run
+from brski.edge.cli import REFUSED, configure_logging, harden_process, print_json, printable, run
 from brski.edge.serve import run_loop
 from brski_lab.assembly import sign_build_list
 from brski_lab.bring_up import Derived, read_seed
@@ -58,12 +58,17 @@ def demo(
     if not logging.getLogger().isEnabledFor(logging.DEBUG):  # the timeline tells it better
         logging.getLogger("device_client").setLevel(logging.ERROR)
     with Timeline(quiet=as_json) as timeline:
-        told = run_loop(run_demo(Demo(pledges=pledges, keep=keep, diagram=diagram), timeline.tell))
+        wanted = Demo(pledges=pledges, keep=keep, diagram=diagram)
+        told = run_loop(run_demo(wanted, timeline.tell, _warn))
     if as_json:
         print_json(as_document(told, keep))
     else:
         print_closing(told, keep)
     return None if all(story.as_told for story in told) else REFUSED
+
+
+def _warn(text: str) -> None:
+    print(f"{PROGRAM}: note: {printable(text)}", file=sys.stderr)
 
 
 @app.command()

@@ -7,67 +7,32 @@ import contextlib
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from brski.edge.signers.file import load_chain
 from brski.errors import FileUnusable
-from brski.idevid.record import Presentation
 from brski.seed.secret import LEAST_SEED_OCTETS, Seed
+from brski_lab.cast import CAST, one_of_many
 from brski_lab.children import Children
+from brski_lab.devices.kinds import KINDS
+from brski_lab.devices.port import Joining
 from brski_lab.diagram import draw
 from brski_lab.keep import keep_artifacts
-from brski_lab.stage import PROFILE, Ordered, Stage, set_stage
+from brski_lab.stage import Ordered, Stage, set_stage
 from brski_lab.story import ENROLLED, REFUSED, Part, Story
-from device_client.identity.from_seed import Fuse, SeedIdentity, load_fuse
-from device_client.keystore.files import FileKeystore
-from device_client.onboard import Step, World, onboard
-from device_client.pledge.origin import Origin
+from device_client.identity.from_seed import Fuse, load_fuse, write_fuse
+from device_client.onboard import Step
 from device_client.pledge.states import Result
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.events import Event, Outcome
 
 Tell: TypeAlias = Callable[[str, str, Step | None], None]
+Play: TypeAlias = Callable[[Part, Tell], Awaitable[Story]]
 
 AT_ONCE: Final = 32  # pledges under way at the same time
-
-CAST: Final = (
-    Part(
-        serial_number="SN-0001",
-        presentation=Presentation.CARRIED,
-        who="carries its IDevID certificate",
-    ),
-    Part(
-        serial_number="SN-0002",
-        presentation=Presentation.ASSERTED,
-        who="only asserts its serial number",
-    ),
-    Part(
-        serial_number="SN-0002",
-        presentation=Presentation.ASSERTED,
-        who="an impostor: asserts the same serial number with a key of its own",
-        expected=REFUSED,
-        expected_code="key-mismatch",
-        genuine=False,
-    ),
-    Part(
-        serial_number="SN-0BAD",
-        presentation=Presentation.ASSERTED,
-        who="asserts a serial number that the OEM does not know",
-        expected=REFUSED,
-        expected_code="device-unknown",
-        genuine=False,
-    ),
-    Part(
-        serial_number="SN-0003",
-        presentation=Presentation.CARRIED,
-        who="its MASA refuses it a voucher",
-        expected=REFUSED,
-        expected_code="voucher-refused",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +44,12 @@ class Demo:
     diagram: Path | None = None
 
 
-async def run_demo(demo: Demo, tell: Tell) -> list[Story]:
+async def run_demo(demo: Demo, tell: Tell, warn: Callable[[str], None]) -> list[Story]:
     """Set the stage, let everybody try to join, and end every program.
 
     Args:
         tell: called with device, headline and step, as things happen.
+        warn: called with what cannot be shown on this machine, or not as it should be.
 
     Raises:
         LocalError: the stage could not be set.
@@ -91,12 +57,13 @@ async def run_demo(demo: Demo, tell: Tell) -> list[Story]:
     """
     if demo.keep is not None:
         _make_empty(demo.keep)
-    crowd = [_one_of_many(number) for number in range(demo.pledges)]
-    cast = (*CAST, *crowd)
+    cast = _who_can_be_shown(warn)
+    crowd = [one_of_many(number) for number in range(demo.pledges)]
     with tempfile.TemporaryDirectory(prefix="brski-lab-") as name:
-        async with _stage(Path(name), cast, tell) as stage:
-            stories = await _play(stage, CAST, tell)
-            stories += await _play_at_once(stage, crowd, tell)
+        async with _stage(Path(name), (*cast, *crowd), tell) as (stage, children):
+            play = partial(join, stage, children)
+            stories = [await play(part, tell) for part in cast]  # so that a person can follow
+            stories += await _play_at_once(play, crowd, tell)
             await _read_journal(stage, stories)
             if demo.keep is not None:
                 keep_artifacts(demo.keep, stage, stories)
@@ -105,13 +72,14 @@ async def run_demo(demo: Demo, tell: Tell) -> list[Story]:
     return stories
 
 
-def _one_of_many(number: int) -> Part:
-    asserting = number % 2 == 1
-    return Part(
-        serial_number=f"SN-{0x1000 + number:04X}",
-        presentation=Presentation.ASSERTED if asserting else Presentation.CARRIED,
-        who="one of many",
-    )
+def _who_can_be_shown(warn: Callable[[str], None]) -> list[Part]:
+    lacking = {name: kind.missing() for name, kind in KINDS.items()}
+    for name, kind in KINDS.items():
+        if lacking[name]:
+            warn(f"no {name} device: {lacking[name]}")
+        elif remark := kind.remark():
+            warn(f"{name} device: {remark}")
+    return [part for part in CAST if not lacking[part.device]]
 
 
 def _make_empty(folder: Path) -> None:
@@ -121,9 +89,11 @@ def _make_empty(folder: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _stage(folder: Path, cast: Sequence[Part], tell: Tell) -> AsyncIterator[Stage]:
+async def _stage(
+    folder: Path, cast: Sequence[Part], tell: Tell
+) -> AsyncIterator[tuple[Stage, Children]]:
     built = [
-        Ordered(serial_number=part.serial_number, presentation=part.presentation)
+        Ordered(serial_number=part.serial_number, presentation=part.presentation, batch=part.batch)
         for part in cast
         if part.genuine
     ]
@@ -137,25 +107,20 @@ async def _stage(folder: Path, cast: Sequence[Part], tell: Tell) -> AsyncIterato
             expected=[p.serial_number for p in cast],
         )
         tell("", f"{len(built)} devices built; the registrar listens", None)
-        yield stage
+        yield stage, children
 
 
-async def _play(stage: Stage, cast: Sequence[Part], tell: Tell) -> list[Story]:
-    """One after the other, so that a person can follow."""
-    return [await join(stage, part, tell) for part in cast]
-
-
-async def _play_at_once(stage: Stage, crowd: Sequence[Part], tell: Tell) -> list[Story]:
+async def _play_at_once(play: Play, crowd: Sequence[Part], tell: Tell) -> list[Story]:
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def play(part: Part) -> Story:
+    async def play_silently(part: Part) -> Story:
         async with places:
-            return await join(stage, part, _silent)
+            return await play(part, _silent)
 
     if crowd:
         tell("", f"{len(crowd)} more, {min(AT_ONCE, len(crowd))} at once", None)
     began = time.monotonic()
-    stories = list(await asyncio.gather(*(play(part) for part in crowd)))
+    stories = list(await asyncio.gather(*map(play_silently, crowd)))
     if crowd:
         took = time.monotonic() - began
         done = sum(story.outcome == ENROLLED for story in stories)
@@ -167,24 +132,28 @@ def _silent(_device: str, _headline: str, _step: Step | None) -> None:
     """Of a crowd only the sum is told."""
 
 
-async def join(stage: Stage, part: Part, tell: Tell) -> Story:
+async def join(stage: Stage, children: Children, part: Part, tell: Tell) -> Story:
     """Let one device try to join.
 
     Args:
         tell: as for :func:`run_demo`.
     """
     story = Story(part=part)
-    tell(part.serial_number, part.who, None)
+    tell(part.serial_number, f"{part.who} ({part.device}, {part.batch.profile})", None)
 
     def observe(step: Step) -> None:
         story.steps.append(step)
         tell(part.serial_number, "", step)
 
-    ended = await onboard(
-        SeedIdentity(_fuse_of(stage, part)),
-        [Origin(host="127.0.0.1", port=stage.registrar_port)],
-        FileKeystore(_keystore_of(stage, part)),
-        world=World(observer=observe),
+    ended = await KINDS[part.device].join(
+        Joining(
+            stage=stage,
+            children=children,
+            serial_number=part.serial_number,
+            fuse=_fuse_of(stage, part),
+            keystore=_keystore_of(stage, part),
+            observe=observe,
+        )
     )
     story.outcome = ENROLLED if ended.result is Result.ENROLLED else REFUSED
     story.told_pledge = ended.reason
@@ -197,18 +166,24 @@ def _keystore_of(stage: Stage, part: Part) -> Path:
     return path if part.genuine else path.with_name(path.name + "-impostor")
 
 
-def _fuse_of(stage: Stage, part: Part) -> Fuse:
+def _fuse_of(stage: Stage, part: Part) -> Path:
+    path = stage.fuse_path(part.serial_number)
     if part.genuine:
-        return load_fuse(stage.fuse_path(part.serial_number))
+        return path
+    path = path.with_name(path.name + "-impostor")
     genuine = load_fuse(stage.fuse_path("SN-0002"))
-    return Fuse(
-        seed=Seed(secrets.token_bytes(LEAST_SEED_OCTETS)),
-        chip_id=secrets.token_bytes(8),
-        serial_number=part.serial_number,
-        idevid_issuer=genuine.idevid_issuer,
-        derivation_profile=PROFILE,
-        voucher_anchors=load_chain(stage.masa_anchor),
+    write_fuse(
+        path,
+        Fuse(
+            seed=Seed(secrets.token_bytes(LEAST_SEED_OCTETS)),
+            chip_id=secrets.token_bytes(8),
+            serial_number=part.serial_number,
+            idevid_issuer=genuine.idevid_issuer,
+            derivation_profile=part.batch.profile,
+            voucher_anchors=genuine.voucher_anchors,
+        ),
     )
+    return path
 
 
 async def _read_journal(stage: Stage, stories: Sequence[Story]) -> None:

@@ -64,6 +64,7 @@ def print_closing(stories: Sequence[Story], keep: Path | None) -> None:
     table = Table(title="\nWhat became of them", title_justify="left")
     table.add_column("device", no_wrap=True)
     table.add_column("identity")
+    table.add_column("its key", no_wrap=True)
     table.add_column("outcome")
     table.add_column("the registrar's journal says", overflow="fold")
     for story in stories[:_MOST_ROWS]:
@@ -72,6 +73,7 @@ def print_closing(stories: Sequence[Story], keep: Path | None) -> None:
         table.add_row(
             name,
             story.part.presentation.value,
+            f"{story.part.device}\n{story.part.batch.profile}",
             Text(story.outcome, mark if story.as_told else "red"),
             Text(story.reason),
         )
@@ -96,6 +98,8 @@ def as_document(stories: Sequence[Story], keep: Path | None) -> dict[str, object
             {
                 "serial_number": story.part.serial_number,
                 "identity": story.part.presentation.value,
+                "device": story.part.device,
+                "profile": story.part.batch.profile,
                 "outcome": story.outcome,
                 "reason": story.reason,
                 "steps": [

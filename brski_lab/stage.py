@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from brski.idevid.record import DeviceRecord, Presentation
 from brski.pki.keys import parse_certificate
 from brski_lab import pki
 from brski_lab.children import Children, open_socket, port_of
-from brski_lab.vendor import chip_ids, seed_of
+from brski_lab.vendor import MAIN, Batch, chip_ids, seed_of
 from device_client.identity.from_seed import Fuse, write_fuse
 from oem_backend.public_keys import load_public_key
 
@@ -30,7 +30,6 @@ VENDOR: Final = "example-silicon"
 FACTORY: Final = "factory-1"
 ASSEMBLY: Final = "assembly-1"
 PRODUCT: Final = "sensor"
-PROFILE: Final = "hmac-drbg-p256"
 MANUFACTURER: Final = "example-oem"
 SERIAL_PATTERN: Final = "SN-[0-9A-F]{4}"
 
@@ -41,6 +40,7 @@ class Ordered:
 
     serial_number: str
     presentation: Presentation
+    batch: Batch = MAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,6 @@ async def set_stage(
     refused: Sequence[str] = (),
     expected: Sequence[str] = (),
     local_source: bool = False,
-    profile: str = PROFILE,
 ) -> Stage:
     """Make everybody in *folder*, run the factory on *devices*, and start the online programs.
 
@@ -80,7 +79,6 @@ async def set_stage(
         refused: serial numbers that the MASA gives no voucher.
         expected: further serial numbers that the registrar would admit.
         local_source: let the registrar read the OEM's database file instead of asking its service.
-        profile: how the devices derive their keys.
 
     Raises:
         LocalError: one of the programs did not do its part.
@@ -90,14 +88,7 @@ async def set_stage(
         for listening in sockets.values():
             stack.callback(listening.close)  # those that no program has taken over
         return await _set(
-            folder,
-            children,
-            devices,
-            sockets,
-            refused,
-            expected,
-            local_source=local_source,
-            profile=profile,
+            folder, children, devices, sockets, refused, expected, local_source=local_source
         )
 
 
@@ -110,7 +101,6 @@ async def _set(
     expected: Sequence[str],
     *,
     local_source: bool,
-    profile: str,
 ) -> Stage:
     now = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the lab is an edge
     ports = {name: port_of(listening) for name, listening in sockets.items()}
@@ -122,12 +112,11 @@ async def _set(
         "--masa-url", masa_address, "--levels", "2",
     )  # fmt: skip
     _name_peers(folder, oem)
-    await _build(folder, children, devices, now, profile)
+    await _build(folder, children, devices, now)
     _write_settings(folder, ports, [*(d.serial_number for d in devices), *expected], refused,
                     local_source=local_source)  # fmt: skip
-    await children.run(
-        "brski-oem", "database", "load", folder / "bundle", "-s", folder / "oem.toml"
-    )
+    for bundle in sorted((folder / "bundles").iterdir()):
+        await children.run("brski-oem", "database", "load", bundle, "-s", folder / "oem.toml")
     records = _records(folder)
     _burn(folder, devices, records, people["masa-signer"].chain)
     await children.serve(
@@ -200,33 +189,56 @@ def _name_peers(folder: Path, oem: Path) -> None:
 
 
 async def _build(
-    folder: Path, children: Children, devices: Sequence[Ordered], now: datetime, profile: str
+    folder: Path, children: Children, devices: Sequence[Ordered], now: datetime
 ) -> None:
     """The vendor mints, the assembly says what became of each chip, the factory certifies."""
-    keys, chips = folder / "keys", folder / "chips"
     settings = folder / "oem" / "factory.toml"
-    await children.run(
-        "brski-lab", "mint", "--count", str(len(devices)), "--vendor", VENDOR,
-        "--product", PRODUCT, "--profile", profile, "--key", keys / "vendor.key",
-        "--recipient", folder / "oem" / "recipient.pub", "--chips", chips,
-        "--out", folder / "batch",
-    )  # fmt: skip
+    predecessor: tuple[str, ...] = ()
+    (folder / "batches").mkdir()
+    for sequence, (batch, members) in enumerate(_by_batch(devices).items(), 1):
+        out = folder / "batches" / batch.name
+        digest = await children.run(
+            "brski-lab", "mint", "--count", str(len(members)), "--vendor", VENDOR,
+            "--product", PRODUCT, "--key", folder / "keys" / "vendor.key",
+            "--recipient", folder / "oem" / "recipient.pub", "--chips", _chips(folder, batch),
+            "--batch-id", batch.name, "--profile", batch.profile, "--out", out,
+            "--sequence", str(sequence), *predecessor,
+        )  # fmt: skip
+        predecessor = ("--predecessor", digest.strip())
+        await children.run("brski-oem", "factory", "intake", out, "-s", settings)
     _write_build_list(folder, devices, now)
-    await children.run("brski-oem", "factory", "intake", folder / "batch", "-s", settings)
+    (folder / "bundles").mkdir()
     await children.run(
-        "brski-oem", "factory", "make", folder / "build-list", "-o", folder / "bundle",
+        "brski-oem", "factory", "make", folder / "build-list", "-o", folder / "bundles",
         "-s", settings,
     )  # fmt: skip
 
 
+def _by_batch(devices: Sequence[Ordered]) -> dict[Batch, list[Ordered]]:
+    """The devices of each batch, in the order of their serial numbers."""
+    batches: dict[Batch, list[Ordered]] = {}
+    for device in sorted(devices, key=lambda device: device.serial_number):
+        batches.setdefault(device.batch, []).append(device)
+    return batches
+
+
+def _chips(folder: Path, batch: Batch) -> Path:
+    return folder / "chips" / batch.name
+
+
+def _placed(folder: Path, devices: Sequence[Ordered]) -> Iterator[tuple[bytes, Ordered]]:
+    """Which chip went into which device."""
+    for batch, members in _by_batch(devices).items():
+        yield from zip(chip_ids(_chips(folder, batch)), members, strict=True)
+
+
 def _write_build_list(folder: Path, devices: Sequence[Ordered], now: datetime) -> None:
-    ordered = sorted(devices, key=lambda device: device.serial_number)
     with (
         tempfile.TemporaryFile() as spool,
         open_atomically(folder / "build-list", mode=0o644) as file,
     ):
         writer = BuildListWriter(spool)
-        for chip_id, device in zip(chip_ids(folder / "chips"), ordered, strict=True):
+        for chip_id, device in _placed(folder, devices):
             writer.add(
                 BuildEntry(
                     chip_id=chip_id,
@@ -246,9 +258,12 @@ def _write_build_list(folder: Path, devices: Sequence[Ordered], now: datetime) -
 
 def _records(folder: Path) -> dict[str, DeviceRecord]:
     """What the factory published."""
-    with (folder / "bundle").open("rb") as file:
-        bundle = open_bundle(file, {FACTORY: load_public_key(folder / "oem" / "bundle.pub")})
-        return {record.serial_number: record for record in bundle.records()}
+    keys = {FACTORY: load_public_key(folder / "oem" / "bundle.pub")}
+    records: dict[str, DeviceRecord] = {}
+    for path in (folder / "bundles").iterdir():
+        with path.open("rb") as file:
+            records |= {each.serial_number: each for each in open_bundle(file, keys).records()}
+    return records
 
 
 def _burn(
@@ -260,13 +275,12 @@ def _burn(
     """The assembly puts into each device what it needs besides its seed."""
     (folder / "devices").mkdir(exist_ok=True)
     (folder / "keystores").mkdir(exist_ok=True)
-    ordered = sorted(devices, key=lambda device: device.serial_number)
-    for chip_id, device in zip(chip_ids(folder / "chips"), ordered, strict=True):
+    for chip_id, device in _placed(folder, devices):
         record = records[device.serial_number]
         carried = device.presentation is Presentation.CARRIED
         loaded = (record.certificate, *record.intermediates) if carried else ()
         fuse = Fuse(
-            seed=seed_of(folder / "chips", chip_id),
+            seed=seed_of(_chips(folder, device.batch), chip_id),
             chip_id=chip_id,
             serial_number=device.serial_number,
             idevid_issuer=record.idevid_issuer,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from brski.idevid.record import Presentation
+from brski_lab.vendor import MAIN, Batch
 from device_client.onboard import Artifacts, Step
 
 ENROLLED: Final = "enrolled"
@@ -19,6 +20,8 @@ class Part:
     serial_number: str
     presentation: Presentation
     who: str  # one line for a person
+    device: str = "fuse"  # a kind of device, see brski_lab.devices.kinds
+    batch: Batch = MAIN  # which the chip comes from
     expected: str = ENROLLED
     expected_code: str = ""  # of the journal's refusal
     genuine: bool = True  # False: the seed is not the one that the vendor made

@@ -23,6 +23,17 @@ _CHIP_ID_OCTETS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One seed batch of the stage."""
+
+    name: str  # the vendor's for it, and the folder's of its chips
+    profile: str  # how the keys of its chips are derived
+
+
+MAIN: Final = Batch(name="batch-1", profile="hmac-drbg-p256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What the vendor is asked to make."""
 

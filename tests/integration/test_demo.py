@@ -62,6 +62,7 @@ def test_everybody_ends_as_told(kept: tuple[Path, dict[str, Any]]) -> None:
     assert [end[2] for end in ends[5:]] == ["enrolled"] * 4
     assert document["artifacts"] == str(folder)
     for pledge in document["pledges"]:
+        assert (pledge["device"], pledge["profile"]) == ("fuse", "hmac-drbg-p256")
         assert bool(pledge["reason"]) == (pledge["outcome"] == "refused")
         names = [step["name"] for step in pledge["steps"]]
         assert names == (STEPS if pledge["outcome"] == "enrolled" else STEPS[:2])

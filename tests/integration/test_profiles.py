@@ -15,6 +15,7 @@ from brski.pki.keys import parse_certificate
 from brski.voucher.cms import CMS
 from brski_lab.children import Children
 from brski_lab.stage import Ordered, Stage, set_stage
+from brski_lab.vendor import Batch
 from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.keystore.files import FileKeystore
 from device_client.onboard import Outcome, onboard
@@ -43,12 +44,13 @@ async def join(stage: Stage, serial_number: str) -> Outcome:
 @pytest.mark.parametrize("name", KINDS)
 async def test_devices_enroll_under_keys_of_every_algorithm(tmp_path: Path, name: str) -> None:
     """One asserts its serial number, one carries its certificate; TLS is proven with that key."""
+    batch = Batch(name="batch-1", profile=name)
     ordered = [
-        Ordered(serial_number=ASSERTING, presentation=Presentation.ASSERTED),
-        Ordered(serial_number=CARRYING, presentation=Presentation.CARRIED),
+        Ordered(serial_number=ASSERTING, presentation=Presentation.ASSERTED, batch=batch),
+        Ordered(serial_number=CARRYING, presentation=Presentation.CARRIED, batch=batch),
     ]
     async with Children(tmp_path / "logs") as children:
-        stage = await set_stage(tmp_path, children, ordered, profile=name)
+        stage = await set_stage(tmp_path, children, ordered)
         for serial_number in (ASSERTING, CARRYING):
             outcome = await join(stage, serial_number)
             assert (outcome.result, outcome.reason) == (Result.ENROLLED, outcome.reason)

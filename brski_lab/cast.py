@@ -1,0 +1,58 @@
+"""Who takes part in the demo, and how each of them should end.
+
+A device of another kind is a :class:`Part` with another ``device``; one of another batch a Part
+with another ``batch``: the stage has the vendor mint every batch that a Part names.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from brski.idevid.record import Presentation
+from brski_lab.story import REFUSED, Part
+
+CAST: Final = (
+    Part(
+        serial_number="SN-0001",
+        presentation=Presentation.CARRIED,
+        who="carries its IDevID certificate",
+    ),
+    Part(
+        serial_number="SN-0002",
+        presentation=Presentation.ASSERTED,
+        who="only asserts its serial number",
+    ),
+    Part(
+        serial_number="SN-0002",
+        presentation=Presentation.ASSERTED,
+        who="an impostor: asserts the same serial number with a key of its own",
+        expected=REFUSED,
+        expected_code="key-mismatch",
+        genuine=False,
+    ),
+    Part(
+        serial_number="SN-0BAD",
+        presentation=Presentation.ASSERTED,
+        who="asserts a serial number that the OEM does not know",
+        expected=REFUSED,
+        expected_code="device-unknown",
+        genuine=False,
+    ),
+    Part(
+        serial_number="SN-0003",
+        presentation=Presentation.CARRIED,
+        who="its MASA refuses it a voucher",
+        expected=REFUSED,
+        expected_code="voucher-refused",
+    ),
+)
+
+
+def one_of_many(number: int) -> Part:
+    """A device of the crowd; every second one asserts."""
+    asserting = number % 2 == 1
+    return Part(
+        serial_number=f"SN-{0x1000 + number:04X}",
+        presentation=Presentation.ASSERTED if asserting else Presentation.CARRIED,
+        who="one of many",
+    )
