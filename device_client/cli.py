@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from cryptography import x509
 
+from brski.edge.adapters import open_adapter
 from brski.edge.atomic_file import read_file
 from brski.edge.cli import (
     DONE,
@@ -28,22 +29,21 @@ from brski.edge.settings import load_settings
 from brski.edge.signers.file import check_private_mode, load_chain
 from brski.errors import Malformed, SettingsError
 from brski.pki.keys import certificate_der
-from device_client.identity.from_files import load_identity
 from device_client.identity.from_seed import (
     Fuse,
     SeedIdentity,
-    load_fuse,
     make_fuse,
     write_fuse,
 )
-from device_client.identity.port import DeviceIdentity
+from device_client.identity.kinds import GROUP
+from device_client.identity.port import Device, DeviceIdentity
 from device_client.keystore.files import FileKeystore
 from device_client.keystore.port import Stored
 from device_client.onboard import Outcome, Step, World, onboard
 from device_client.pledge.messages import Policy
 from device_client.pledge.origin import Origin, parse_origin
 from device_client.pledge.states import Phase, Result
-from device_client.settings import FuseSettings, PledgeSettings
+from device_client.settings import PledgeSettings
 from device_client.transport.http import Limits
 
 PROGRAM: Final = "brski-pledge"
@@ -97,14 +97,15 @@ def onboard_device(
 ) -> int:
     """Join a network, unless the device has joined one already."""
     loaded = load_settings(settings, PledgeSettings)
-    identity = _identity(loaded)
+    device = _device(loaded, settings)
+    identity = device.identity
     steps: list[Step] = []
     told: Callable[[Step], None] = steps.append if as_json else _tell_step
     outcome = asyncio.run(
         onboard(
             identity,
             _origins(registrar) if registrar else loaded.origins,
-            FileKeystore(loaded.keystore),
+            FileKeystore(loaded.keystore, device.ldevid_keys),
             policy=_policy(loaded),
             limits=Limits(progress_s=loaded.timing.progress_s, answer_s=loaded.timing.answer_s),
             rounds=loaded.timing.rounds,
@@ -123,7 +124,9 @@ def onboard_device(
 def show(settings: SettingsFile = _USUAL, as_json: AsJSON = False) -> None:
     """Say who the device is and what it holds; nothing secret is shown."""
     loaded = load_settings(settings, PledgeSettings)
-    document = _device_document(_identity(loaded), FileKeystore(loaded.keystore).load())
+    device = _device(loaded, settings)
+    stored = FileKeystore(loaded.keystore, device.ldevid_keys).load()
+    document = _device_document(device.identity, stored)
     if as_json:
         print_json(document)
         return
@@ -151,7 +154,7 @@ def reset(
 @app.command()
 def check(settings: SettingsFile = _USUAL) -> None:
     """Read the settings and the identity, and say every fault at once."""
-    identity = _identity(load_settings(settings, PledgeSettings))
+    identity = _device(load_settings(settings, PledgeSettings), settings).identity
     typer.echo(f"{settings}: good; the device is {identity.serial_number}")
 
 
@@ -212,11 +215,10 @@ def main(argv: list[str] | None = None) -> int:
 # -- from settings to values
 
 
-def _identity(settings: PledgeSettings) -> DeviceIdentity:
-    chosen = settings.identity
-    if isinstance(chosen, FuseSettings):
-        return SeedIdentity(load_fuse(chosen.file))
-    return load_identity(chosen.key, chosen.certificates, chosen.voucher_anchors)
+def _device(loaded: PledgeSettings, source: Path) -> Device:
+    """Open what ``[identity]`` names."""
+    device: Device = open_adapter(GROUP, loaded.identity, source=source, where="identity")
+    return device
 
 
 def _policy(settings: PledgeSettings) -> Policy:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from brski.edge.settings import ExistingFile, Seconds, Settings
+from brski.edge.settings import Seconds, Settings
 from brski.errors import Malformed
 from brski.voucher.model import Assertion
 from device_client.pledge.origin import Origin, parse_origin
@@ -28,22 +28,6 @@ Registrar = Annotated[str, AfterValidator(_address)]
 
 Patience = Annotated[int, Field(ge=0, le=30 * 24 * 3600)]
 """How long a 202 is borne with, in whole seconds."""
-
-
-class FuseSettings(Settings):
-    """``[identity]`` of kind "fuse": a secret seed, with or without a certificate."""
-
-    kind: Literal["fuse"]
-    file: ExistingFile
-
-
-class FilesSettings(Settings):
-    """``[identity]`` of kind "files": an IDevID key and its certificate."""
-
-    kind: Literal["files"]
-    key: ExistingFile
-    certificates: ExistingFile
-    voucher_anchors: ExistingFile
 
 
 class VoucherSettings(Settings):
@@ -72,7 +56,7 @@ class TimingSettings(Settings):
 class PledgeSettings(Settings):
     """The whole file."""
 
-    identity: Annotated[FuseSettings | FilesSettings, Field(discriminator="kind")]
+    identity: dict[str, Any]  # kind = "...", and what that kind of identity wants
     registrars: tuple[Registrar, ...] = ()
     keystore: Path = Path("keystore")
     voucher: VoucherSettings = VoucherSettings()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography import x509
 
 from brski.pki.signer import Signer
+from device_client.keystore.ldevid_keys import LDevIDKeys
 
 
 class DeviceIdentity(Protocol):
@@ -40,3 +42,11 @@ class DeviceIdentity(Protocol):
         P-256 or P-384 to be used in TLS (docs/tls.md). Its ``sign`` may block, and is called in a
         thread.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What an identity's adapter opens: who the device is, and where its LDevID's key will be."""
+
+    identity: DeviceIdentity
+    ldevid_keys: LDevIDKeys

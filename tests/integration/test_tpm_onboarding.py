@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from cryptography import x509
 
 from tests.kit.programs import require_library
 from tests.kit.tpm import SoftwareTPM, make_device, software_tpm
-from tests.kit.tpm_bus import CREATE, SIGN, tapped
+from tests.kit.tpm_bus import CREATE, CREATE_LOADED, RC_TYPE, SIGN, tapped
 
 require_library("tpm2_pytss", "tpm")
 
@@ -27,6 +28,7 @@ from brski.idevid.record import Presentation
 from brski.pki import signatures
 from brski.pki.keys import load_spki, spki_of
 from brski.seed.tpm2 import TPM2_P256, TPM2_P384, TPM2Profile
+from device_client.cli import main
 from device_client.identity.from_tpm import TPMIdentity, boot
 from device_client.identity.tpm_file import write_device
 from device_client.keystore.files import FileKeystore
@@ -145,6 +147,58 @@ async def test_the_registrar_may_ask_for_p384(
     assert outcome.result is Result.ENROLLED
     ldevid = x509.load_der_x509_certificate(outcome.artifacts.ldevid_chain[0])
     assert P384.matches(load_spki(spki_of(ldevid)))
+
+
+# -- from a terminal
+
+
+async def test_the_program_onboards_and_shows(
+    swtpm: SoftwareTPM,
+    tpm: TPM,
+    tmp_path: Path,
+    registrar: StubRegistrar,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """brski-pledge with kind = "tpm": the first command boots; reset forgets the LDevID alone."""
+    with tpm.open() as chip:
+        device = make_device(chip.storage_key_public(), WORLD.oem, WORLD.masa_root)
+    write_device(tmp_path / "device.tpm", device)
+    settings = tmp_path / "pledge.toml"
+
+    async def pledge(*arguments: object) -> int:
+        command = [*arguments, "-s", settings]
+        return await asyncio.to_thread(main, [str(each) for each in command])
+
+    async with registrar.serving():
+        settings.write_text(
+            f'registrars = ["{registrar.origin}"]\n'
+            f'[identity]\nkind = "tpm"\nfile = "device.tpm"\ntcti = "{swtpm.tcti}"\n'
+            "[timing]\nprogress_s = 30\nanswer_s = 60\n"
+        )
+        assert await pledge("check") == 0
+        assert await pledge("onboard") == 0
+    assert "enrolled" in capsys.readouterr().out
+    assert await pledge("show") == 0
+    assert await pledge("reset", "--yes") == 0
+    assert await pledge("check") == 0
+    assert (tmp_path / "device.tpm.lock").exists()
+    assert capsys.readouterr().err == ""
+
+
+async def test_the_program_says_that_the_tpm_refuses(
+    swtpm: SoftwareTPM, tpm: TPM, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tpm.open() as chip:
+        device = make_device(chip.storage_key_public(), WORLD.oem, WORLD.masa_root)
+    write_device(tmp_path / "device.tpm", device)
+    settings = tmp_path / "pledge.toml"
+    with tapped(swtpm, lambda code: RC_TYPE if code == CREATE_LOADED else None) as bus:
+        settings.write_text(f'[identity]\nkind = "tpm"\nfile = "device.tpm"\ntcti = "{bus.tcti}"\n')
+        assert await asyncio.to_thread(main, ["check", "-s", str(settings)]) == 2
+    said = capsys.readouterr().err
+    assert "brski-pledge: error: this TPM derives no ECC keys" in said
+    assert "hint: ask the vendor for a file with a wrapped key" in said
+    assert "Traceback" not in said
 
 
 # -- the key at rest

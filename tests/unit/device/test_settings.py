@@ -13,7 +13,7 @@ from brski.errors import SettingsError
 from brski.voucher.model import Assertion
 from device_client.identity.from_seed import write_fuse
 from device_client.pledge.origin import Origin
-from device_client.settings import FilesSettings, FuseSettings, PledgeSettings
+from device_client.settings import PledgeSettings
 from tests.kit import device, pki
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "pledge.toml"
@@ -39,15 +39,14 @@ def test_the_commented_file_loads(folder: Path) -> None:
     """conf/pledge.toml, as it is."""
     loaded = load(folder, CONF.read_text())
     assert loaded.origins == (Origin("192.0.2.7", 8443),)
-    assert loaded.identity == FuseSettings(kind="fuse", file=folder / "device.fuse")
+    assert loaded.identity == {"kind": "fuse", "file": "device.fuse"}
 
 
 def test_the_commented_file_tells_every_default(folder: Path) -> None:
     """What is commented out is what is used without it."""
     text = re.sub(r"^# (?=[a-z_]+ = )", "", CONF.read_text(), flags=re.MULTILINE)
-    text = re.sub(
-        r'^(kind = "files"|key|certificates|voucher_anchors) ?=?.*\n', "", text, flags=re.M
-    )
+    head, rest = text.split('kind = "files"')
+    text = head + rest[rest.index("[voucher]") :]
     assert "rounds" in tomllib.loads(text)["timing"]
     assert load(folder, text) == load(folder, CONF.read_text())
 
@@ -62,23 +61,11 @@ def test_a_minimal_file_loads(folder: Path) -> None:
     assert not loaded.voucher.trusted_clock
 
 
-def test_an_identity_in_files(folder: Path) -> None:
-    """The other kind."""
-    loaded = load(
-        folder,
-        '[identity]\nkind = "files"\nkey = "idevid.key"\ncertificates = "idevid-chain.pem"\n'
-        'voucher_anchors = "masa.pem"\n',
-    )
-    assert isinstance(loaded.identity, FilesSettings)
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", "identity: missing"),
-        ('[identity]\nkind = "tpm"\n', "identity"),
-        ('[identity]\nkind = "fuse"\nfile = "none"\n', "no file at"),
-        (MINIMAL + 'seed = "00"\n', "unknown key"),
+        ("identity = 1\n", "identity"),
         ('registrars = ["http://x"]\n' + MINIMAL, "not https"),
         ('registrars = ["https://x/path"]\n' + MINIMAL, "path"),
         (MINIMAL + "[voucher]\nassertions = []\n", "voucher.assertions"),
