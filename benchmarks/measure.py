@@ -17,7 +17,9 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 class Options:
     """What a person asked for."""
 
-    devices: int = 200
+    devices: int = 200  # that join a registrar
+    records: int = 1_000_000  # from a sealed batch into a database
+    scale: float = 1.0  # of what a factory makes; under 1 to see that it runs
 
 
 def mean_cpu_ms(call: Callable[[], object], loops: int = LOOPS) -> float:

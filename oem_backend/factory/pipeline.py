@@ -37,7 +37,7 @@ from oem_backend.factory.work import (
 
 Certified: TypeAlias = list[tuple[int, bytes, bytes]]  # place, certificate (DER) and its SHA-256
 
-FEW: Final = 500  # devices of a chunk that are certified here: a worker would cost more
+FEW: Final = 500
 
 _DERIVE: Final = b"d"
 _CERTIFY: Final = b"c"
@@ -77,12 +77,14 @@ class Work:
         derivations: taken one by one, when a worker is free.
         issuing: the CA's key; certifies what is not left to workers.
         issuing_key: the file that workers read that key from, or None to leave nothing to them.
+        few: devices of a chunk that are certified here, since a worker would cost more.
     """
 
     derivations: Iterator[Derivation]
     terms: Terms
     issuing: Signer
     issuing_key: Path | None
+    few: int = field(default_factory=lambda: FEW)
     _waiting: deque[_Certification] = field(default_factory=deque)
     _begun: deque[Derivation | _Certification] = field(default_factory=deque)
 
@@ -125,7 +127,7 @@ class Work:
             yield _with_digests(step.wanted, parse_certified(answer, len(step.wanted)))
             return
         keys = _keys_of(step, answer)
-        if self.issuing_key is not None and len(keys) > FEW:
+        if self.issuing_key is not None and len(keys) > self.few:
             self._waiting.append(_Certification(step.wanted, keys))
             return
         profile = self.terms.profile()

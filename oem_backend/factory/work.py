@@ -155,7 +155,7 @@ def derive_chunk(job: bytes) -> bytes:
     wanted = frozenset(map(_take_chip_id, listed))
     sealed = _parse_chunk(chunk)
     derivation = profile(parse_header(sealed.header).derivation_profile)
-    derive = partial(_prove, derivation, digest) if prove else _spki_maker(derivation)
+    derive = partial(_prove, derivation, digest) if prove else quickest_spki(derivation)
     return cbor.encode(
         [[record.chip_id, *derive(record)] for record in _open(sealed) if record.chip_id in wanted]
     )
@@ -170,16 +170,24 @@ def _prove(
     return spki, signatures.sign(key, octets, deterministic=True)
 
 
-def _spki_maker(derivation: DerivationProfile) -> Callable[[SeedRecord], tuple[bytes, bytes]]:
-    """The quickest way to a public key; each gives the same octets."""
+def quickest_spki(derivation: DerivationProfile) -> Callable[[SeedRecord], tuple[bytes, bytes]]:
+    """From a record to its public key (SubjectPublicKeyInfo, DER), without a proof.
+
+    Gives the octets of :func:`plain_spki`.
+    """
     points = find_points()
     if (
-        points is not None
-        and isinstance(derivation, ScalarProfile)
-        and isinstance(derivation.curve, ec.SECP256R1)
+        points is None
+        or not isinstance(derivation, ScalarProfile)
+        or not isinstance(derivation.curve, ec.SECP256R1)
     ):
-        spki, scalar = points.spki, derivation.scalar
-        return lambda record: (spki(scalar(record.seed, record.chip_id)), b"")
+        return plain_spki(derivation)
+    spki, scalar = points.spki, derivation.scalar
+    return lambda record: (spki(scalar(record.seed, record.chip_id)), b"")
+
+
+def plain_spki(derivation: DerivationProfile) -> Callable[[SeedRecord], tuple[bytes, bytes]]:
+    """:func:`quickest_spki` by the library that everything else here uses."""
     derive = derivation.derive
     return lambda record: (encode_spki(derive(record.seed, record.chip_id).public_key()), b"")
 

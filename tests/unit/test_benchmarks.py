@@ -10,28 +10,50 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
+from tests.kit.programs import require_program
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
-def test_onboarding_gives_its_metrics() -> None:
-    command = [sys.executable, "-W", "error", "-m", "benchmarks"]
+def run(name: str, *options: str) -> dict[str, float]:
+    """The metrics of one benchmark, run as a person would."""
+    command = [sys.executable, "-W", "error", "-m", "benchmarks", "--json", *options, name]
     done = subprocess.run(
-        [*command, "--json", "--devices", "4", "onboarding"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=ROOT,
+        command, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
-    metrics = json.loads(done.stdout)["onboarding"]
+    metrics: dict[str, float] = json.loads(done.stdout)[name]
+    return metrics
+
+
+@pytest.mark.slow
+def test_onboarding_gives_its_metrics() -> None:
+    metrics = run("onboarding", "--devices", "4")
     for name in ("per_s", "registrar_cpu_ms", "floor_ms", "ratio_to_floor"):
         assert metrics[name] > 0
     assert metrics["ratio_to_floor"] == pytest.approx(
         metrics["registrar_cpu_ms"] / metrics["floor_ms"]
     )
+
+
+@pytest.mark.slow
+def test_factory_gives_its_metrics() -> None:
+    require_program("openssl", package="openssl")
+    metrics = run("factory", "--scale", "0.02")
+    for name in ("certificates_per_core_s", "openssl_sign_per_s", "two_process_speedup"):
+        assert metrics[name] > 0
+    assert metrics["ratio"] == pytest.approx(
+        metrics["certificates_per_core_s"] / metrics["openssl_sign_per_s"]
+    )
+
+
+@pytest.mark.slow
+def test_million_gives_its_metrics() -> None:
+    metrics = run("million", "--records", "300")
+    assert metrics["records"] == 300
+    steps = metrics["intake_s"] + metrics["make_s"] + metrics["load_s"]
+    assert metrics["seconds"] == pytest.approx(steps)
+    assert metrics["peak_rss_mb"] > 10
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["--devices", "0"]])
