@@ -44,6 +44,12 @@ ID_ML_DSA_87: Final = "2.16.840.1.101.3.4.3.19"  # RFC 9881 §2
 ID_SHA256: Final = "2.16.840.1.101.3.4.2.1"  # RFC 5754 §2.2
 ID_SHA384: Final = "2.16.840.1.101.3.4.2.2"  # RFC 5754 §2.3
 ID_SHA512: Final = "2.16.840.1.101.3.4.2.3"  # RFC 5754 §2.4
+ID_AUTH_ENVELOPED_DATA: Final = "1.2.840.113549.1.9.16.1.23"  # RFC 5083 §2.1
+AES256_GCM: Final = "2.16.840.1.101.3.4.1.46"  # RFC 5084 §3.2
+AES256_WRAP: Final = "2.16.840.1.101.3.4.1.45"  # RFC 3565 §2.3.2
+DH_SINGLE_PASS_STD_DH_SHA256_KDF: Final = "1.3.132.1.11.1"  # RFC 5753 §7.1.4  # noqa: S105 - an OID
+ID_RSAES_OAEP: Final = "1.2.840.113549.1.1.7"  # RFC 4055 §4.1
+ID_MGF1: Final = "1.2.840.113549.1.1.8"  # RFC 4055 §2.2
 
 # -- media types
 VOUCHER_CMS_JSON: Final = "application/voucher-cms+json"  # RFC 8366 §8.3; RFC 8995 §5.2

@@ -13,6 +13,7 @@ import typer
 
 from brski.edge.cli import REFUSED, configure_logging, harden_process, print_json, printable, run
 from brski.edge.serve import run_loop
+from brski.seed.formats import BatchFormat
 from brski_lab.assembly import sign_build_list
 from brski_lab.bring_up import Derived, read_seed
 from brski_lab.demo import Demo, run_demo
@@ -75,7 +76,9 @@ def _warn(text: str) -> None:
 def mint(
     count: Annotated[int, typer.Option(min=1, help="How many chips.")],
     key: Annotated[Path, typer.Option(help="The vendor's signing key, PEM.")],
-    recipient: Annotated[Path, typer.Option(help="The OEM's recipient.pub.")],
+    recipient: Annotated[
+        Path, typer.Option(help="The OEM's recipient.pub; for --format cms its PEM.")
+    ],
     chips: Annotated[Path, typer.Option(help="Folder for one secret file a chip.")],
     out: Annotated[Path, typer.Option(help="The batch file.")],
     vendor: Annotated[str, typer.Option(help="As the factory knows the vendor.")] = "vendor",
@@ -87,6 +90,9 @@ def mint(
     ] = None,
     profile: Annotated[str, typer.Option(help="Derivation profile.")] = "hmac-drbg-p256",
     records_a_chunk: Annotated[int, typer.Option(min=1, max=10_000)] = 10_000,
+    form: Annotated[
+        BatchFormat, typer.Option("--format", help="cms: as OpenSSL alone could make it.")
+    ] = BatchFormat.COSE,
 ) -> None:
     """Play the silicon vendor: make chips, and a seed batch that tells the OEM."""
     order = Order(
@@ -99,6 +105,7 @@ def mint(
         count=count,
         created_at=datetime.now(UTC).replace(microsecond=0),  # noqa: TID251 - the edge
         records_a_chunk=records_a_chunk,
+        form=form,
     )
     digest = mint_batch(order, key=key, recipient=recipient, chips=chips, out=out)
     typer.echo(digest.hex())

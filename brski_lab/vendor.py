@@ -11,9 +11,13 @@ from typing import Final
 
 from brski.edge.atomic_file import open_atomically, read_file, write_atomically
 from brski.edge.signers.file import load_signer
+from brski.edge.signers.public_key import load_public_key
 from brski.pki.signer import Signer
 from brski.seed.batch import MOST_RECORDS_A_CHUNK, build_header
 from brski.seed.batch_file import mint
+from brski.seed.cms_batch import mint_cms
+from brski.seed.cms_keys import CMSPublicKey
+from brski.seed.formats import BatchFormat
 from brski.seed.profiles import profile
 from brski.seed.recipient_key import HybridPublicKey
 from brski.seed.record import SeedRecord
@@ -46,6 +50,7 @@ class Order:
     count: int
     created_at: datetime  # aware UTC, whole seconds
     records_a_chunk: int = MOST_RECORDS_A_CHUNK
+    form: BatchFormat = BatchFormat.COSE
 
 
 def mint_batch(order: Order, *, key: Path, recipient: Path, chips: Path, out: Path) -> bytes:
@@ -53,7 +58,7 @@ def mint_batch(order: Order, *, key: Path, recipient: Path, chips: Path, out: Pa
 
     Args:
         key: the vendor's signing key, PEM.
-        recipient: the OEM's public key file.
+        recipient: the OEM's public key file; for a batch in CMS a PEM, public key or certificate.
         chips: folder for one file a chip, 0600: ``<chip id in hex>.chip`` holds its raw seed, as
             the silicon would.
         out: the batch file.
@@ -66,7 +71,11 @@ def mint_batch(order: Order, *, key: Path, recipient: Path, chips: Path, out: Pa
         KeyUnusable, FileUnusable, BatchRefused, Unavailable: as its parts.
     """
     signer: Signer = load_signer(key)
-    public = HybridPublicKey.parse(read_file(recipient))
+    public = (
+        CMSPublicKey(load_public_key(recipient))
+        if order.form is BatchFormat.CMS
+        else HybridPublicKey.parse(read_file(recipient))
+    )
     header = build_header(
         vendor_id=order.vendor_id,
         vendor_key=signer.public_key,
@@ -83,14 +92,11 @@ def mint_batch(order: Order, *, key: Path, recipient: Path, chips: Path, out: Pa
     octets = max(LEAST_SEED_OCTETS, profile(order.profile).least_seed_octets)
     chips.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile() as spool, open_atomically(out, mode=0o644) as file:
-        minted = mint(
-            header,
-            (_make_chip(chips, octets) for _ in range(order.count)),
-            recipient=public,
-            signer=signer,
-            out=file,
-            spool=spool,
-        )
+        made = (_make_chip(chips, octets) for _ in range(order.count))
+        if isinstance(public, CMSPublicKey):
+            minted = mint_cms(header, made, recipient=public, signer=signer, out=file, spool=spool)
+        else:
+            minted = mint(header, made, recipient=public, signer=signer, out=file, spool=spool)
     return minted.digest
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from brski.errors import BatchRefused, KeyMismatch, KeyUnusable, Malformed, UnknownFormat
 from brski.pki import cbor, cose
@@ -29,8 +29,9 @@ from brski.seed.record import (
     MOST_SEED_OCTETS,
     SeedRecord,
     check_distinct,
+    make_record,
 )
-from brski.seed.secret import LEAST_SEED_OCTETS, Seed
+from brski.seed.secret import LEAST_SEED_OCTETS
 
 LABEL: Final = "brski seed batch v1"  # the file's first item and the signature's external_aad
 VERSION: Final = 1
@@ -106,6 +107,14 @@ class BatchHeader:
         return least + (index < larger)
 
 
+class RecipientKey(Protocol):
+    """The OEM's public key of either format."""
+
+    @property
+    def key_id(self) -> bytes:
+        """What a header names it by, 32 octets."""
+
+
 def build_header(
     *,
     vendor_id: str,
@@ -117,7 +126,7 @@ def build_header(
     derivation_profile: str,
     record_count: int,
     created_at: datetime,
-    recipient: HybridPublicKey,
+    recipient: RecipientKey,
     records_a_chunk: int = MOST_RECORDS_A_CHUNK,
 ) -> BatchHeader:
     """The header of a batch to be minted.
@@ -254,8 +263,8 @@ def seal_chunk(
     docs/seed-batch.md.
     """
     header = parse_header(header_octets)
-    _check_recipient(header, recipient.key_id)
-    _check_records(header, index, records, profile(header.derivation_profile))
+    check_recipient(header, recipient.key_id)
+    check_records(header, index, records, profile(header.derivation_profile))
     plaintext = cbor.encode([[record.chip_id, record.seed.octets] for record in records])
     return recipient.seal(plaintext, _chunk_info(header, header_octets, index))
 
@@ -279,7 +288,7 @@ def open_chunk(
     Nothing of a seed is in any message. docs/seed-batch.md; RFC 9180 §6.1.
     """
     header = parse_header(header_octets)
-    _check_recipient(header, private_key.public_key.key_id)
+    check_recipient(header, private_key.public_key.key_id)
     derivation = profile(header.derivation_profile)
     try:
         plaintext = private_key.open(sealed, _chunk_info(header, header_octets, index))
@@ -289,7 +298,7 @@ def open_chunk(
         ) from None
     try:
         records = _parse_records(plaintext)
-        _check_records(header, index, records, derivation)
+        check_records(header, index, records, derivation)
     except (Malformed, BatchRefused) as err:
         raise type(err)(f"chunk {index}: {err.reason}", section=err.section) from None
     return records
@@ -299,36 +308,42 @@ def _parse_records(plaintext: bytes) -> tuple[SeedRecord, ...]:
     items = cbor.decode(plaintext, max_octets=MOST_PLAINTEXT_OCTETS, max_depth=2)
     if not isinstance(items, list):
         raise Malformed("the plaintext is no list of records")
-    return tuple(map(_parse_record, items))
+    return tuple(_parse_record(number, item) for number, item in enumerate(items))
 
 
-def _parse_record(item: cbor.Item) -> SeedRecord:
+def _parse_record(number: int, item: cbor.Item) -> SeedRecord:
     match item:
         case [bytes() as chip_id, bytes() as seed]:
-            return SeedRecord(chip_id=chip_id, seed=Seed(seed))
+            return make_record(number, chip_id, seed)
         case _:
-            raise Malformed("a record is no chip id and seed")
+            raise Malformed(f"record {number} is no chip id and seed")
 
 
-def _check_recipient(header: BatchHeader, key_id: bytes) -> None:
+def check_recipient(header: BatchHeader, key_id: bytes) -> None:
+    """Raise BatchRefused unless a batch was sealed to the key with this id."""
     if header.recipient_key_id != key_id:
         raise BatchRefused(
             f"sealed to recipient key {header.recipient_key_id.hex()}, not to {key_id.hex()}"
         )
 
 
-def _check_records(
+def check_records(
     header: BatchHeader, index: int, records: Sequence[SeedRecord], derivation: DerivationProfile
 ) -> None:
+    """Raise unless *records* are what *header* and its profile allow as chunk *index*.
+
+    Raises:
+        BatchRefused: another number of them, a seed too short or too long, a chip id or seed twice.
+    """
     if len(records) != header.records_in(index):
         raise BatchRefused(f"{len(records)} records, the header says {header.records_in(index)}")
     least, most = derivation.least_seed_octets, derivation.most_seed_octets
-    for record in records:
+    for number, record in enumerate(records):
         if not least <= len(record.seed) <= most:
             asked = f"{least}" if least == most else f"{least} to {most}"
             raise BatchRefused(
-                f"the seed of chip {record.chip_id.hex()} has {len(record.seed)} octets, "
-                f"{derivation.name} needs {asked}"
+                f"record {number}: the seed of chip {record.chip_id.hex()} has "
+                f"{len(record.seed)} octets, {derivation.name} needs {asked}"
             )
     check_distinct(records)
 
@@ -386,6 +401,25 @@ def verify_manifest(
     docs/seed-batch.md; RFC 9052 §4.4.
     """
     claimed, _, _ = _parse_payload(cose.unverified_payload(signed, max_octets=MOST_MANIFEST_OCTETS))
+    vendor_key = configured_key(claimed, vendors)
+    payload = cose.verify1(signed, vendor_key, external_aad=LABEL.encode("ascii"))
+    header, header_octets, chunk_digests = _parse_payload(payload)
+    check_recipient(header, recipient_key_id)
+    profile(header.derivation_profile)
+    return Manifest(
+        header=header,
+        header_octets=header_octets,
+        chunk_digests=chunk_digests,
+        digest=hashlib.sha256(payload).digest(),
+    )
+
+
+def configured_key(claimed: BatchHeader, vendors: Mapping[str, PublicKey]) -> PublicKey:
+    """The key of the vendor that a header names, as the OEM knows it; the header is not believed.
+
+    Raises:
+        BatchRefused: a vendor that is not configured, or named with another key.
+    """
     vendor_key = vendors.get(claimed.vendor_id)
     if vendor_key is None:
         raise BatchRefused(
@@ -397,16 +431,7 @@ def verify_manifest(
             f"vendor {claimed.vendor_id!r} signs with key {claimed.vendor_key_digest.hex()}, "
             f"configured is {key_digest(vendor_key).hex()}"
         )
-    payload = cose.verify1(signed, vendor_key, external_aad=LABEL.encode("ascii"))
-    header, header_octets, chunk_digests = _parse_payload(payload)
-    _check_recipient(header, recipient_key_id)
-    profile(header.derivation_profile)
-    return Manifest(
-        header=header,
-        header_octets=header_octets,
-        chunk_digests=chunk_digests,
-        digest=hashlib.sha256(payload).digest(),
-    )
+    return vendor_key
 
 
 def _parse_payload(payload: bytes) -> tuple[BatchHeader, bytes, tuple[bytes, ...]]:

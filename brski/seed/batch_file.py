@@ -178,39 +178,53 @@ def open_batch(
 
     docs/seed-batch.md.
     """
-    if _read(stream, len(_LABEL_ITEM), "label") != _LABEL_ITEM:
+    if read_exactly(stream, len(_LABEL_ITEM), "label") != _LABEL_ITEM:
         raise UnknownFormat(f"this is no {LABEL!r}")
-    signed = _read(stream, _read_length(stream, MOST_MANIFEST_OCTETS, "manifest"), "manifest")
+    signed = read_exactly(
+        stream, _read_length(stream, MOST_MANIFEST_OCTETS, "manifest"), "manifest"
+    )
     manifest = verify_manifest(signed, vendors, recipient_key_id)
     offsets = tuple(
-        _check_chunk(stream, index, digest) for index, digest in enumerate(manifest.chunk_digests)
+        _find_chunk(stream, index, digest) for index, digest in enumerate(manifest.chunk_digests)
     )
     if stream.read(1):
         raise Malformed("octets after the last chunk")
     return SeedBatch(stream, manifest, offsets)
 
 
-def _check_chunk(stream: BinaryIO, index: int, digest: bytes) -> tuple[int, int]:
+def _find_chunk(stream: BinaryIO, index: int, digest: bytes) -> tuple[int, int]:
     """Where the chunk at the stream's position is and how long; leaves the stream behind it."""
     length = _read_length(stream, MOST_SEALED_OCTETS, f"chunk {index}")
     offset = stream.tell()
+    if length < LEAST_SEALED_OCTETS:
+        raise BatchRefused(f"chunk {index} of {length} octets is none")
+    check_chunk(stream, index, length, digest)
+    return offset, length
+
+
+def check_chunk(stream: BinaryIO, index: int, length: int, digest: bytes) -> None:
+    """Raise unless the next *length* octets are the chunk that was signed for this place.
+
+    Raises:
+        BatchRefused: they are another.
+        Malformed: the file ends early.
+    """
     actual = hashlib.sha256()
     for start in range(0, length, _COPY_OCTETS):
-        actual.update(_read(stream, min(_COPY_OCTETS, length - start), f"chunk {index}"))
-    if length < LEAST_SEALED_OCTETS or actual.digest() != digest:
+        actual.update(read_exactly(stream, min(_COPY_OCTETS, length - start), f"chunk {index}"))
+    if actual.digest() != digest:
         raise BatchRefused(f"chunk {index} is not the one that the vendor signed for this place")
-    return offset, length
 
 
 def _read_length(stream: BinaryIO, most: int, what: str) -> int:
     """The length of the byte string whose head comes next; leaves the stream behind the head."""
-    first = _read(stream, 1, what)[0]
+    first = read_exactly(stream, 1, what)[0]
     major, length = first >> 5, first & 31
     size = _SIZES.get(length, 0)
     if major != _BYTE_STRING or (length >= min(_SIZES) and not size):
         raise Malformed(f"{what} is no byte string of known length")
     if size:
-        length = int.from_bytes(_read(stream, size, what), "big")
+        length = int.from_bytes(read_exactly(stream, size, what), "big")
     if size and length < (24 if size == 1 else 1 << 4 * size):
         raise Malformed(f"{what} has a longer head than needed", section="RFC 8949 §4.2.1")
     if length > most:
@@ -218,7 +232,12 @@ def _read_length(stream: BinaryIO, most: int, what: str) -> int:
     return length
 
 
-def _read(stream: BinaryIO, octets: int, what: str) -> bytes:
+def read_exactly(stream: BinaryIO, octets: int, what: str) -> bytes:
+    """The next *octets* octets.
+
+    Raises:
+        Malformed: there are fewer; *what* says in what the file ends.
+    """
     content = stream.read(octets)
     if len(content) != octets:
         raise Malformed(f"the file ends early, in its {what}")

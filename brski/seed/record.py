@@ -47,6 +47,18 @@ class SeedRecord:
             )
 
 
+def make_record(number: int, chip_id: bytes, seed: bytes) -> SeedRecord:
+    """Record *number* of a chunk, from 0.
+
+    Raises:
+        Malformed: see :class:`SeedRecord`; the reason names the record.
+    """
+    try:
+        return SeedRecord(chip_id=chip_id, seed=Seed(seed))
+    except Malformed as err:
+        raise Malformed(f"record {number}: {err.reason}", section=err.section) from None
+
+
 def check_distinct(records: Iterable[SeedRecord]) -> None:
     """Raise if two of *records* share a chip id or a seed.
 
@@ -55,13 +67,15 @@ def check_distinct(records: Iterable[SeedRecord]) -> None:
     """
     chip_ids: set[bytes] = set()
     holders: dict[bytes, bytes] = {}
-    for record in records:
+    for number, record in enumerate(records):
         if record.chip_id in chip_ids:
-            raise BatchRefused(f"chip id {record.chip_id.hex()} comes twice")
+            raise BatchRefused(f"record {number}: chip id {record.chip_id.hex()} comes twice")
         chip_ids.add(record.chip_id)
         holder = holders.get(record.seed.octets)
         if holder is not None:
-            raise BatchRefused(f"chips {holder.hex()} and {record.chip_id.hex()} have one seed")
+            raise BatchRefused(
+                f"record {number}: chips {holder.hex()} and {record.chip_id.hex()} have one seed"
+            )
         holders[record.seed.octets] = record.chip_id
 
 

@@ -22,6 +22,7 @@ from brski.edge.settings import load_settings
 from brski.edge.signers.file import load_signer
 from brski.errors import SettingsError, Unavailable
 from brski.pki.signer import PublicKey
+from brski.seed.cms_keys import CMSPublicKey
 from brski.seed.recipient_key import HybridPublicKey
 from oem_backend.executors.port import Executor
 from oem_backend.factory.found import TokenPlace, found_factory
@@ -251,10 +252,13 @@ def _keys_of(peers: Sequence[PeerSettings]) -> dict[str, PublicKey]:
 
 
 def _keys(loaded: FactorySettings) -> Keys:
+    cms = loaded.cms_recipient_public
     return Keys(
         recipient_key=loaded.recipient_key,
         recipient_key_id=HybridPublicKey.parse(read_file(loaded.recipient_public)).key_id,
         intake_key=loaded.intake_key,
+        cms_recipient_key=loaded.cms_recipient_key,
+        cms_recipient_key_id=None if cms is None else CMSPublicKey(load_public_key(cms)).key_id,
     )
 
 

@@ -13,7 +13,8 @@ from typing import BinaryIO
 from brski.edge.atomic_file import open_atomically, remove_leftovers
 from brski.errors import BatchRefused, StateError, Unavailable
 from brski.pki.signer import PublicKey
-from brski.seed.batch_file import SeedBatch, open_batch
+from brski.seed.batch_file import SeedBatch
+from brski.seed.formats import BatchFormat, RecipientIds, format_of, open_any_batch
 from oem_backend.executors.port import Executor
 from oem_backend.factory.ledger import Ledger
 from oem_backend.factory.work import SealedChunk, SeenChip, check_chunk, encode_check, parse_seen
@@ -51,6 +52,25 @@ class Keys:
     recipient_key: Path
     recipient_key_id: bytes
     intake_key: Path
+    cms_recipient_key: Path | None = None  # of batches that OpenSSL alone has made; None: refused
+    cms_recipient_key_id: bytes | None = None
+
+    @property
+    def recipients(self) -> RecipientIds:
+        """Whom a batch may be addressed to."""
+        return RecipientIds(cose=self.recipient_key_id, cms=self.cms_recipient_key_id)
+
+    def opening(self, header_octets: bytes) -> Path:
+        """The file of the key that opens a batch with such a header.
+
+        Raises:
+            StateError: there is none any more.
+        """
+        if format_of(header_octets) is BatchFormat.COSE:
+            return self.recipient_key
+        if self.cms_recipient_key is None:
+            raise StateError("no recipient key for batches in CMS is configured any more")
+        return self.cms_recipient_key
 
 
 def batch_path(store: Path, digest: bytes) -> Path:
@@ -84,7 +104,7 @@ def take_in(
     docs/seed-batch.md; docs/factory.md.
     """
     with path.open("rb") as stream:
-        batch = open_batch(stream, vendors, keys.recipient_key_id)
+        batch = open_any_batch(stream, vendors, keys.recipients)
         if ledger.batch(batch.digest) is not None:
             return _report(batch, Intake.ALREADY)
         _check_place(batch, ledger, accept_gap=accept_gap)
@@ -156,7 +176,7 @@ def _check_and_enter(
 ) -> None:
     """What is entered is what is in the store: verified once more, then opened by workers."""
     with kept.open("rb") as stream:
-        batch = open_batch(stream, vendors, keys.recipient_key_id)
+        batch = open_any_batch(stream, vendors, keys.recipients)
         if batch.digest != digest:
             raise StateError(f"{kept} has changed while it was copied")
         with closing(_seen_chips(batch, keys, executor, progress)) as seen:
@@ -180,7 +200,7 @@ def _jobs(batch: SeedBatch, keys: Keys) -> Iterator[bytes]:
             header=batch.header_octets,
             index=index,
             sealed=sealed,
-            recipient_key=keys.recipient_key,
+            recipient_key=keys.opening(batch.header_octets),
         )
         yield encode_check(chunk, keys.intake_key)
 

@@ -102,6 +102,17 @@ INSERT INTO entry (build_list, serial_number, chip_id, presentation, replaces, b
 SELECT ?1, ?2, ?3, ?4, ?5, chip.batch, chip.chunk
 FROM (SELECT 1) LEFT JOIN chip ON chip.chip_id = ?3
 """
+# Places in a vendor's sequence before the last batch that came, where none has come yet.
+_MISSING_BATCHES: Final = """
+SELECT vendor_id, product, before + 1, sequence - 1
+FROM (
+    SELECT vendor_id, product, sequence, lag(sequence, 1, 0) OVER (
+        PARTITION BY vendor_id, product ORDER BY sequence
+    ) AS before
+    FROM batch
+)
+WHERE sequence > before + 1 ORDER BY vendor_id, product, sequence
+"""
 _BATCH_COLUMNS: Final = "number, digest, predecessor, vendor_id, product, sequence, profile"
 # Where an entry of a list at work runs into a certificate. CROSS: SQLite keeps to this order.
 _KNOWN: Final = """
@@ -514,6 +525,10 @@ class Ledger:
                     "SELECT vendor_id, product, count(*), max(sequence) FROM batch "
                     "GROUP BY vendor_id, product ORDER BY vendor_id, product"
                 )
+            ],
+            "missing_batches": [
+                dict(zip(("vendor", "product", "first", "last"), row, strict=True))
+                for row in self._db.execute(_MISSING_BATCHES)
             ],
             "build_lists": [
                 dict(zip(("product", "build_lists", "last_generation"), row, strict=True))

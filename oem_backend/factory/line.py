@@ -25,7 +25,7 @@ from brski.pki import cbor
 from brski.pki.extensions import subject_key_identifier
 from brski.pki.keys import certificate_der
 from brski.pki.signer import PublicKey, Signer
-from brski.seed.batch_file import open_batch
+from brski.seed.formats import open_any_batch
 from oem_backend.executors.port import Executor
 from oem_backend.factory.build_lists import begin_list
 from oem_backend.factory.bundles import bundle_name, hand_out, keep_bundle, places_of
@@ -242,7 +242,7 @@ def _derivations(
         if not path.is_file():
             raise StateError(f"the store has lost batch {batch.digest.hex()}")
         with path.open("rb") as stream:
-            opened = open_batch(stream, line.vendors, line.keys.recipient_key_id)
+            opened = open_any_batch(stream, line.vendors, line.keys.recipients)
             if opened.digest != batch.digest:
                 raise StateError(f"{path} holds another batch, {opened.digest.hex()}")
             for index in indices:
@@ -251,7 +251,7 @@ def _derivations(
                         header=opened.header_octets,
                         index=index,
                         sealed=opened.sealed_chunk(index),
-                        recipient_key=line.keys.recipient_key,
+                        recipient_key=line.keys.opening(opened.header_octets),
                     ),
                     batch_digest=batch.digest,
                     wanted=tuple(ledger.wanted_keys(number, batch.number, index)),

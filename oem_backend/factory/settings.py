@@ -26,6 +26,8 @@ class FactorySettings(Settings):
     store: Path = Path("store")  # sealed batches and the ledger; made when missing
     recipient_key: ExistingFile  # 0600; opened by workers alone
     recipient_public: ExistingFile
+    cms_recipient_key: ExistingFile | None = None  # PEM, 0600; opened by workers alone
+    cms_recipient_public: ExistingFile | None = None  # PEM: PUBLIC KEY, or a certificate around it
     intake_key: ExistingFile  # 0600, 32 octets; never leaves the factory
     issuing_key: ExistingFile | None = None  # PEM, 0600; short for a table issuing of kind "file"
     issuing: dict[str, Any] | None = None  # kind, and what its adapter reads (brski.signer)
@@ -48,6 +50,12 @@ class FactorySettings(Settings):
         """The table of the issuing CA's signer, its chain included."""
         table = self.issuing or {"kind": "file", "key": str(self.issuing_key)}
         return {**table, "chain": str(self.issuing_chain)}
+
+    @model_validator(mode="after")
+    def _halves_of_a_key(self) -> Self:
+        if (self.cms_recipient_key is None) != (self.cms_recipient_public is None):
+            raise ValueError("cms_recipient_key and cms_recipient_public go together")
+        return self
 
 
 class FactoryFile(Settings):

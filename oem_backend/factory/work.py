@@ -21,15 +21,15 @@ from brski.errors import StateError
 from brski.idevid import fields
 from brski.pki import cbor, signatures
 from brski.pki.keys import encode_spki
-from brski.seed.batch import MOST_CHUNKS, MOST_RECORDS_A_CHUNK, open_chunk, parse_header
+from brski.seed.batch import MOST_CHUNKS, MOST_RECORDS_A_CHUNK
+from brski.seed.formats import open_any_chunk, parse_any_header
 from brski.seed.profiles import DerivationProfile, ScalarProfile, profile
-from brski.seed.recipient_key import HybridPrivateKey
 from brski.seed.record import MOST_CHIP_ID_OCTETS, SeedRecord, seed_fingerprint
 from oem_backend.factory.points import find_points
 
 PROOF_LABEL: Final = b"brski factory proof v1"
 
-_MOST_OCTETS: Final = 1 << 27  # of a job, 6 MB, or an answer: 10,000 ML-DSA-87 keys have 73 MB
+_MOST_OCTETS: Final = 1 << 27  # of a job, 12 MB, or an answer: 10,000 ML-DSA-87 keys have 73 MB
 _FINGERPRINT_OCTETS: Final = 32
 _MOST_SPKI_OCTETS: Final = 4096
 _MOST_PROOF_OCTETS: Final = 8192
@@ -85,7 +85,7 @@ def check_chunk(job: bytes) -> bytes:
         For :func:`parse_seen`.
 
     Raises:
-        BatchRefused, Malformed, UnknownFormat: as :func:`brski.seed.batch.open_chunk`.
+        BatchRefused, Malformed, UnknownFormat: as :func:`brski.seed.formats.open_any_chunk`.
         KeyUnusable, FileUnusable: a key file.
     """
     *chunk, intake_path = _take(job, 5)
@@ -154,7 +154,7 @@ def derive_chunk(job: bytes) -> bytes:
     listed = fields.take_array(chip_ids, "chip ids", least=1, most=MOST_RECORDS_A_CHUNK)
     wanted = frozenset(map(_take_chip_id, listed))
     sealed = _parse_chunk(chunk)
-    derivation = profile(parse_header(sealed.header).derivation_profile)
+    derivation = profile(parse_any_header(sealed.header).derivation_profile)
     derive = partial(_prove, derivation, digest) if prove else quickest_spki(derivation)
     return cbor.encode(
         [[record.chip_id, *derive(record)] for record in _open(sealed) if record.chip_id in wanted]
@@ -228,8 +228,7 @@ def _parse_chunk(items: Sequence[cbor.Item]) -> SealedChunk:
 
 
 def _open(chunk: SealedChunk) -> tuple[SeedRecord, ...]:
-    recipient = HybridPrivateKey.parse(_read_key(chunk.recipient_key))
-    return open_chunk(chunk.header, chunk.index, chunk.sealed, recipient)
+    return open_any_chunk(chunk.header, chunk.index, chunk.sealed, _read_key(chunk.recipient_key))
 
 
 def _read_key(path: Path) -> bytes:

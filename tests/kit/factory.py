@@ -23,6 +23,7 @@ from brski.idevid.bundle import Revocation, open_bundle
 from brski.idevid.record import DeviceRecord, Presentation
 from brski.seed.batch import build_header
 from brski.seed.batch_file import MintedBatch, mint
+from brski.seed.cms_keys import CMSPrivateKey
 from brski.seed.profiles import DevicePrivateKey
 from brski.seed.recipient_key import HybridPublicKey
 from brski.seed.record import SeedRecord
@@ -72,10 +73,14 @@ class FactoryKit:
 
     @property
     def keys(self) -> Keys:
+        cms = self.folder / "recipient-cms.key"  # of a test that takes batches in CMS
+        key = CMSPrivateKey.parse(cms.read_bytes()) if cms.is_file() else None
         return Keys(
             recipient_key=self.folder / "recipient.key",
             recipient_key_id=self.recipient.key_id,
             intake_key=self.folder / "intake.key",
+            cms_recipient_key=cms if key is not None else None,
+            cms_recipient_key_id=key.public_key.key_id if key is not None else None,
         )
 
     @property
@@ -105,14 +110,19 @@ class FactoryKit:
             yield ledger
 
     def take(
-        self, path: Path, *, accept_gap: bool = False, executor: Executor | None = None
+        self,
+        path: Path,
+        *,
+        accept_gap: bool = False,
+        executor: Executor | None = None,
+        keys: Keys | None = None,
     ) -> IntakeReport:
         """Take a batch in, in this process."""
         with self.ledger() as ledger:
             return take_in(
                 path,
                 vendors=self.line.vendors,
-                keys=self.keys,
+                keys=keys or self.keys,
                 store=self.store,
                 ledger=ledger,
                 executor=executor or InProcess(),

@@ -263,7 +263,7 @@ def test_a_chunk_longer_than_its_records_can_be_is_refused(world: World, file: b
 def test_a_chunk_shorter_than_one_record_is_refused(world: World) -> None:
     short = bytes(1173)
     manifest = sign_batch(encode_header(world.header(1)), [digest(short)], world.vendor)
-    with pytest.raises(BatchRefused, match="chunk 0 is not the one"):
+    with pytest.raises(BatchRefused, match="chunk 0 of 1173 octets is none"):
         world.open(joined(LABEL, manifest, short))
     world.open(
         joined(
