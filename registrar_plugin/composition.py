@@ -19,6 +19,7 @@ from brski.edge.tls_client import https_client_context
 from brski.errors import KeyUnusable, SettingsError
 from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import domain_id, has_extended_key_usage
+from brski.rates import Rate
 from brski.registry import ID_KP_CMC_RA, ID_KP_SERVER_AUTH, VOUCHER_CMS_JSON
 from brski.voucher.cms import CMS
 from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES
@@ -26,7 +27,7 @@ from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.judge import EnrollmentPolicy
-from registrar_plugin.identity.budget import Rate, RateBudget
+from registrar_plugin.identity.budget import RateBudget
 from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess

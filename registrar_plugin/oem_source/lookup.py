@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from brski.errors import SettingsError, Unavailable
 from brski.idevid.record import DeviceRecord
-from registrar_plugin.identity.budget import Rate, TokenBucket
+from brski.rates import Rate, TokenBucket
 from registrar_plugin.oem_source.port import DeviceRecordSource, KeyBound, Local
 
 POSITIVE_CAP_S: Final = 60.0  # a record may be this old, and a revocation be missed this long

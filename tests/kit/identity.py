@@ -20,10 +20,11 @@ from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import idevid_issuer_of
 from brski.pki.keys import certificate_der, spki_of
 from brski.pki.names import device_serial_number
+from brski.rates import Rate
 from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion, VoucherRequest
 from brski.voucher.yang_json import encode_voucher_request
-from registrar_plugin.identity.budget import Rate, RateBudget
+from registrar_plugin.identity.budget import RateBudget
 from registrar_plugin.identity.model import VerifiedIDevID
 from registrar_plugin.identity.policy import Manufacturer
 from registrar_plugin.identity.verify import IdentityVerifier

@@ -30,10 +30,11 @@ from brski.idevid.record import DeviceStatus, Presentation
 from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import hardware_module_name, idevid_issuer_of
 from brski.pki.keys import certificate_der, spki_of, spki_sha256
+from brski.rates import Rate
 from brski.voucher.cms import CMS, CMSSerialization, SignedCMS
 from brski.voucher.model import Assertion
 from brski.voucher.yang_json import decode_voucher_request
-from registrar_plugin.identity.budget import PER_ADDRESS, Rate, RateBudget
+from registrar_plugin.identity.budget import PER_ADDRESS, RateBudget
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
 from registrar_plugin.identity.presented import claimed_serial_number, parse_presented

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brski.errors import SettingsError, TooManyRequests
-from registrar_plugin.identity.budget import Rate, RateBudget, TokenBucket, subnet_of
+from brski.rates import Rate, TokenBucket
+from registrar_plugin.identity.budget import RateBudget, subnet_of
 
 
 @dataclass
