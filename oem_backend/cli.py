@@ -11,6 +11,7 @@ from oem_backend.database import cli as database
 from oem_backend.database.manifest_cli import manifest
 from oem_backend.executors.processes import ProcessExecutor
 from oem_backend.factory.cli import factory_app, init
+from oem_backend.factory.cli_demands import add_demand_commands
 from oem_backend.media import cli as media
 
 PROGRAM: Final = "brski-oem"
@@ -24,7 +25,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command()(init)
-app.add_typer(factory_app(ProcessExecutor), name="factory")
+_factory = factory_app(ProcessExecutor)
+add_demand_commands(_factory, ProcessExecutor)
+app.add_typer(_factory, name="factory")
 app.add_typer(database.app, name="database")
 app.add_typer(media.app, name="media")
 app.command()(manifest)

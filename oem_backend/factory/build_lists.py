@@ -40,6 +40,7 @@ def begin_list(wanted: BuildList, *, terms: bytes, idevid_issuer: bytes, ledger:
             _check_generation(wanted, ledger)
             _check_chips(number, wanted, ledger)
             _check_certified(number, wanted, idevid_issuer, ledger)
+            _check_waiting(number, ledger)
     except BatchRefused:
         if known is not None:
             ledger.drop_list(known.number)
@@ -112,4 +113,15 @@ def _check_certified(number: int, wanted: BuildList, issuer: bytes, ledger: Ledg
         raise BatchRefused(
             f"{known.serial_number} has a certificate of the list's date or a later one",
             hint="created must be after that of the list that it replaces",
+        )
+
+
+def _check_waiting(number: int, ledger: Ledger) -> None:
+    """docs/on-demand.md: what waits for a demand is as taken as what was certified."""
+    if taken := ledger.waiting.taken(number):
+        chip_id, serial_number, waiting_chip_id, waiting_number = taken
+        raise BatchRefused(
+            f"chip {chip_id.hex()} as {serial_number}: chip {waiting_chip_id.hex()} waits to be "
+            f"certified as {waiting_number} on demand",
+            hint="an entry with replace takes it off record",
         )

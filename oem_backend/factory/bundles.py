@@ -39,6 +39,8 @@ def keep_bundle(
     made: Iterable[Made],
     revocations: Mapping[int, Sequence[Revocation]],
     signer: Signer,
+    *,
+    name: str | None = None,
 ) -> KeptBundle:
     """Write a bundle into *folder*, once it has been read back as the database will read it.
 
@@ -46,6 +48,7 @@ def keep_bundle(
         made: in the order of serial numbers.
         revocations: by place.
         signer: the factory's key, deterministic.
+        name: of the file; :func:`bundle_name` when None.
 
     Raises:
         BundleRefused, PeerError: it cannot be read back; nothing stays then.
@@ -61,7 +64,7 @@ def keep_bundle(
         file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").digest()
         file.seek(0)
-        path = folder / bundle_name(origin.build_list_digest, origin.batch_digest)
+        path = folder / (name or bundle_name(origin.build_list_digest, origin.batch_digest))
         with open_atomically(path, mode=0o644) as kept:
             shutil.copyfileobj(file, kept, _COPY_OCTETS)
     return KeptBundle(

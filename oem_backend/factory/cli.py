@@ -74,7 +74,7 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
     ) -> None:
         """Take in a seed batch: verified whole, every record checked, or refused whole."""
         loaded = load_settings(settings, FactoryFile).factory
-        with _at_work(loaded.store) as (ledger, progress):
+        with at_work(loaded.store) as (ledger, progress):
             report = take_in(
                 batch,
                 vendors=_keys_of(loaded.vendor),
@@ -94,7 +94,7 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
             "records": report.records,
         }
         log.info("seed batch", extra=facts)
-        _tell(facts, as_json)
+        tell(facts, as_json)
 
     @app.command()
     def make(
@@ -108,9 +108,9 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
     ) -> None:
         """Certify the devices of a build list. Cut off, it is taken up where it stopped."""
         loaded = load_settings(settings, FactoryFile).factory
-        line = _line(loaded, settings)
+        line = line_of(loaded, settings)
         began = time.monotonic()
-        with _at_work(loaded.store) as (ledger, progress):
+        with at_work(loaded.store) as (ledger, progress):
             report = make_bundles(
                 line,
                 build_list,
@@ -131,7 +131,7 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
                 f"there is no ledger at {path} yet", hint="the first intake or make begins it"
             )
         with look_into_ledger(path) as ledger:
-            _tell(ledger.summary(), as_json)
+            tell(ledger.summary(), as_json)
 
     return app
 
@@ -170,7 +170,7 @@ def init(
         token=_token_place(module, token, pin_file),
     )
     log.info("factory founded", extra={"factory": name, "root_sha256": founded.root_sha256})
-    _tell(
+    tell(
         {
             "recipient_key_id": founded.recipient_key_id,
             "root_sha256": founded.root_sha256,
@@ -226,10 +226,10 @@ def _tell_made(report: MakeReport, seconds: float, as_json: bool) -> None:
             for bundle in report.bundles
         ],
     }
-    _tell(facts, as_json)
+    tell(facts, as_json)
 
 
-def _tell(facts: dict[str, object], as_json: bool) -> None:
+def tell(facts: dict[str, object], as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
@@ -262,7 +262,7 @@ def _keys(loaded: FactorySettings) -> Keys:
     )
 
 
-def _line(loaded: FactorySettings, source: Path) -> Line:
+def line_of(loaded: FactorySettings, source: Path) -> Line:
     return Line(
         name=loaded.name,
         vendors=_keys_of(loaded.vendor),
@@ -280,7 +280,7 @@ def _line(loaded: FactorySettings, source: Path) -> Line:
 
 
 @contextmanager
-def _at_work(store: Path) -> Iterator[tuple[Ledger, Callable[[int, int], None]]]:
+def at_work(store: Path) -> Iterator[tuple[Ledger, Callable[[int, int], None]]]:
     """The ledger, for one operator at a time, and a bar on the terminal."""
     store.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(store), open_ledger(store / "ledger.db") as ledger, _bar() as progress:

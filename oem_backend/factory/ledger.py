@@ -20,6 +20,7 @@ from brski.idevid.build_list import BuildEntry, BuildListHeader
 from brski.idevid.bundle import Revocation
 from brski.idevid.record import Presentation
 from brski.seed.batch import BatchHeader
+from oem_backend.factory import waiting
 from oem_backend.factory.work import SeenChip
 
 _SCHEMA: Final = (
@@ -95,6 +96,7 @@ _SCHEMA: Final = (
     CREATE UNIQUE INDEX one_for_a_number ON certificate (serial_number, idevid_issuer)
         WHERE ended_by IS NULL;
     """,
+    waiting.SCHEMA,
 )
 
 _ENTER_ENTRY: Final = """
@@ -217,6 +219,11 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+
+    @property
+    def waiting(self) -> waiting.Waiting:
+        """What is on record of devices that are certified on demand."""
+        return waiting.Waiting(self._db)
 
     def writing(self) -> AbstractContextManager[object]:
         """A block whose changes are all on record after it, or none of them."""
@@ -486,6 +493,7 @@ class Ledger:
         """
         names = {"list": number, "issuer": idevid_issuer}
         with self.writing():
+            self.waiting.forget_replaced(number)
             self._db.execute(_END_REPLACED, names)
             self._db.execute(_ENTER_CERTIFICATES, names)
             self._db.executemany(
@@ -519,6 +527,7 @@ class Ledger:
             "chips": self._count("chip"),
             "certificates": self._count("certificate WHERE ended_by IS NULL"),
             "replaced_certificates": self._count("certificate WHERE ended_by IS NOT NULL"),
+            **self.waiting.summary(),
             "batches": [
                 dict(zip(("vendor", "product", "batches", "last_sequence"), row, strict=True))
                 for row in self._db.execute(

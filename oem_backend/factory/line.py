@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from cryptography import x509
 
 from brski.edge.atomic_file import remove_leftovers
-from brski.errors import SettingsError, StateError
+from brski.errors import BatchRefused, SettingsError, StateError
 from brski.idevid.build_list import BuildList, open_build_list
 from brski.idevid.bundle import BundleOrigin, BundleWriter, Revocation
 from brski.idevid.signed_chunks import key_digest
@@ -25,6 +26,7 @@ from brski.pki import cbor
 from brski.pki.extensions import subject_key_identifier
 from brski.pki.keys import certificate_der
 from brski.pki.signer import PublicKey, Signer
+from brski.seed.batch_file import SeedBatch
 from brski.seed.formats import open_any_batch
 from oem_backend.executors.port import Executor
 from oem_backend.factory.build_lists import begin_list
@@ -110,11 +112,9 @@ def make_bundles(
         known = ledger.build_list(wanted.digest)
         if known is not None and known.finished:
             return _hand_out(line, wanted, known.number, out, ledger, certified=0, repeated=True)
-        terms = _common_terms(line, wanted)
-        terms.profile()
-        _origin(line, wanted)
+        terms = check_terms(line, wanted)
         number = begin_list(
-            wanted, terms=_terms(line), idevid_issuer=_issuer_of(line), ledger=ledger
+            wanted, terms=terms_digest(line), idevid_issuer=idevid_issuer_of(line), ledger=ledger
         )
     batches = ledger.batches_of(number)
     places_of(out, wanted.digest, [batch.digest for batch in batches])
@@ -136,14 +136,14 @@ def make_bundles(
         )
         for batch in batches
     ]
-    ledger.finish_list(number, _issuer_of(line), kept)
+    ledger.finish_list(number, idevid_issuer_of(line), kept)
     return _hand_out(line, wanted, number, out, ledger, certified=certified, repeated=False)
 
 
 # -- what all of a list has in common
 
 
-def _terms(line: Line) -> bytes:
+def terms_digest(line: Line) -> bytes:
     """SHA-256 of what of the settings is in certificates and bundles."""
     return hashlib.sha256(
         cbor.encode(
@@ -156,7 +156,12 @@ def _terms(line: Line) -> bytes:
     ).digest()
 
 
-def _issuer_of(line: Line) -> bytes:
+def idevid_issuer_of(line: Line) -> bytes:
+    """The issuing certificate's SubjectKeyIdentifier.
+
+    Raises:
+        SettingsError: there is none.
+    """
     identifier = subject_key_identifier(_issuing_certificate(line))
     if identifier is None:
         raise SettingsError("the issuing certificate has no SubjectKeyIdentifier")
@@ -169,13 +174,21 @@ def _issuing_certificate(line: Line) -> x509.Certificate:
     return line.issuing.chain[0]
 
 
-def _common_terms(line: Line, wanted: BuildList) -> Terms:
-    return Terms(
+def check_terms(line: Line, wanted: BuildList) -> Terms:
+    """What all certificates of a list have in common, once it is clear that there can be any.
+
+    Raises:
+        SettingsError, Malformed, ChainInvalid: no certificate or bundle can be made with these.
+    """
+    terms = Terms(
         issuer=_issuing_certificate(line),
         masa_url=line.masa_url,
         not_before=wanted.header.created_at,
         hardware_module_type=line.hardware_module_type,
     )
+    terms.profile()
+    _origin(line, wanted)
+    return terms
 
 
 def _origin(line: Line, wanted: BuildList, batch: TakenBatch | None = None) -> BundleOrigin:
@@ -238,13 +251,7 @@ def _derivations(
         indices = [index for of, index in left if of == batch.number]
         if not indices:
             continue
-        path = batch_path(line.store, batch.digest)
-        if not path.is_file():
-            raise StateError(f"the store has lost batch {batch.digest.hex()}")
-        with path.open("rb") as stream:
-            opened = open_any_batch(stream, line.vendors, line.keys.recipients)
-            if opened.digest != batch.digest:
-                raise StateError(f"{path} holds another batch, {opened.digest.hex()}")
+        with open_taken(line, batch.digest) as opened:
             for index in indices:
                 yield Derivation(
                     chunk=SealedChunk(
@@ -259,12 +266,29 @@ def _derivations(
                 )
 
 
+@contextmanager
+def open_taken(line: Line, digest: bytes) -> Iterator[SeedBatch]:
+    """A batch that was taken in, verified once more.
+
+    Raises:
+        StateError: the store has lost it, or holds another in its place.
+    """
+    path = batch_path(line.store, digest)
+    if not path.is_file():
+        raise StateError(f"the store has lost batch {digest.hex()}")
+    with path.open("rb") as stream:
+        opened = open_any_batch(stream, line.vendors, line.keys.recipients)
+        if opened.digest != digest:
+            raise StateError(f"{path} holds another batch, {opened.digest.hex()}")
+        yield opened
+
+
 # -- what goes out
 
 
 def _revocations(number: int, line: Line, ledger: Ledger) -> Mapping[int, Sequence[Revocation]]:
     by_place: defaultdict[int, list[Revocation]] = defaultdict(list)
-    for place, revocation in ledger.revocations(number, _issuer_of(line)):
+    for place, revocation in ledger.revocations(number, idevid_issuer_of(line)):
         by_place[place].append(revocation)
     return by_place
 
@@ -280,6 +304,10 @@ def _hand_out(
     repeated: bool,
 ) -> MakeReport:
     kept = ledger.bundles_of(number)
+    if not kept:
+        raise BatchRefused(
+            f"build list {wanted.digest.hex()} was registered: its devices are certified on demand"
+        )
     paths = places_of(out, wanted.digest, [each.batch_digest for each in kept])
     for path, each in zip(paths, kept, strict=True):
         name = bundle_name(wanted.digest, each.batch_digest)

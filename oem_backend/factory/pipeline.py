@@ -161,10 +161,16 @@ def _keys_of(derivation: Derivation, answer: bytes) -> list[bytes]:
         raise StateError("a worker came back with other chips than it was asked for")
     if derivation.prove:
         for key in derived.values():
-            _check_proof(derivation.batch_digest, key)
+            check_proof(derivation.batch_digest, key)
     return [derived[each.chip_id].spki for each in derivation.wanted]
 
 
-def _check_proof(batch_digest: bytes, key: DerivedKey) -> None:
+def check_proof(batch_digest: bytes, key: DerivedKey) -> None:
+    """Raise unless the private half of *key* was there.
+
+    Raises:
+        SignatureInvalid: its proof does not verify.
+        Malformed, KeyNotAllowed: it is no public key of an accepted kind.
+    """
     octets = proof_octets(batch_digest, key.chip_id, key.spki)
     signatures.verify(load_spki(key.spki), key.proof, octets, what="a worker's proof")

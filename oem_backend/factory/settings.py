@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from brski.edge.settings import ExistingFile, Settings
+from brski.edge.settings import ExistingFile, Seconds, Settings
 
 Name = Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,62}[!-~])?$")]  # as in the signed files
 
@@ -17,6 +17,16 @@ class PeerSettings(Settings):
 
     name: Name
     key: ExistingFile  # PEM: PUBLIC KEY, or a certificate around it
+
+
+class OnDemandSettings(Settings):
+    """``[factory.on_demand]``: where demands lie, and what strangers may cost."""
+
+    inbox: Path = Path("inbox")  # existing
+    outbox: Path = Path("outbox")  # existing
+    poll_s: Seconds = 2.0
+    per_day: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    per_device_and_day: Annotated[int, Field(ge=1, le=1000)] = 10
 
 
 class FactorySettings(Settings):
@@ -38,6 +48,7 @@ class FactorySettings(Settings):
     workers: int | None = Field(default=None, ge=1, le=256)
     vendor: tuple[PeerSettings, ...] = ()
     assembler: tuple[PeerSettings, ...] = ()
+    on_demand: OnDemandSettings | None = None
 
     @model_validator(mode="after")
     def _one_issuing_key(self) -> Self:

@@ -1,12 +1,14 @@
 """What happens inside a worker: a chunk is opened, used, and gone with the process.
 
-:func:`check_chunk` and :func:`derive_chunk` are the two tasks. Everything that goes into them and
-comes out is public: sealed octets and paths in, digests, public keys and signatures out, as CBOR.
-Seeds and private keys live and end in here.
+:func:`check_chunk`, :func:`derive_chunk` and :func:`derive_demanded` are the tasks. Everything that
+goes into them and comes out is public: sealed octets and paths in, digests, public keys and
+signatures out, as CBOR. Seeds and private keys live and end in here.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -158,6 +160,40 @@ def derive_chunk(job: bytes) -> bytes:
     derive = partial(_prove, derivation, digest) if prove else quickest_spki(derivation)
     return cbor.encode(
         [[record.chip_id, *derive(record)] for record in _open(sealed) if record.chip_id in wanted]
+    )
+
+
+def encode_demanded(
+    chunk: SealedChunk, batch_digest: bytes, chip_id: bytes, spki_sha256: bytes
+) -> bytes:
+    """A job for :func:`derive_demanded`."""
+    return cbor.encode([*_encode_chunk(chunk), batch_digest, chip_id, spki_sha256])
+
+
+def derive_demanded(job: bytes) -> bytes:
+    """Derive the key of one chip, and tell it only to whom knows its digest already.
+
+    Args:
+        job: from :func:`encode_demanded`.
+
+    Returns:
+        For :func:`parse_derived`: the key with its proof, or nothing where the digest is another.
+
+    Raises:
+        as :func:`check_chunk`.
+    """
+    *chunk, batch_digest, chip_id, spki_sha256 = _take(job, 7)
+    digest = fields.take_digest(batch_digest, "batch digest")
+    wanted, known = _take_chip_id(chip_id), fields.take_digest(spki_sha256, "key digest")
+    sealed = _parse_chunk(chunk)
+    derivation = profile(parse_any_header(sealed.header).derivation_profile)
+    proven = [
+        (record.chip_id, *_prove(derivation, digest, record))
+        for record in _open(sealed)
+        if record.chip_id == wanted
+    ]
+    return cbor.encode(
+        [each for each in proven if hmac.compare_digest(hashlib.sha256(each[1]).digest(), known)]
     )
 
 
