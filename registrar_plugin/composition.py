@@ -28,6 +28,7 @@ from registrar_plugin.audit import AuditWatch
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.judge import EnrollmentPolicy
 from registrar_plugin.identity.budget import RateBudget
+from registrar_plugin.identity.patience import Patience, PatienceSettings
 from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
@@ -118,6 +119,12 @@ def open_registrar(
         journal=journal,
         clerk=clerk,
         audit=audit,
+        patience=Patience(
+            PatienceSettings(
+                wait_s=settings.on_demand.wait_s,
+                retry_after_s=settings.on_demand.retry_after_s,
+            )
+        ),
     )
     stack.push_async_callback(flow.close)
     return MountableRegistrar(flow=flow, front=front, identity=identity, stack=stack)

@@ -41,7 +41,9 @@ from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.judge import EnrollmentPolicy, Standing, check_csr, check_standing
 from registrar_plugin.identity.model import DeviceKey, VerifiedIDevID
-from registrar_plugin.identity.verify import IdentityVerifier
+from registrar_plugin.identity.patience import Patience, PatienceSettings
+from registrar_plugin.identity.presented import claimed_serial_number
+from registrar_plugin.identity.verify import IDENTITY_REFUSALS, IdentityVerifier
 from registrar_plugin.masa_link.port import MASALink
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Journal, Onboarding
@@ -82,6 +84,7 @@ class Registrar:
         journal: Journal,
         clerk: Clerk,
         audit: AuditWatch,
+        patience: Patience | None = None,
     ) -> None:
         self._identity = identity
         self._admission = admission
@@ -93,6 +96,7 @@ class Registrar:
         self._journal = journal
         self._clerk = clerk
         self._audit = audit
+        self._patience = patience or Patience(PatienceSettings())
         self._second_use = SecondUse(journal, clerk)
         self._locks: weakref.WeakValueDictionary[DeviceKey, asyncio.Lock] = (
             weakref.WeakValueDictionary()
@@ -102,7 +106,7 @@ class Registrar:
 
     async def request_voucher(
         self, body: bytes, media_type: str, connection: PledgeConnection
-    ) -> VoucherAnswer:
+    ) -> VoucherAnswer | Pending:
         """Answer a pledge's voucher-request with the voucher of its manufacturer.
 
         The same request of the same device gets the same voucher; the MASA is asked once.
@@ -111,20 +115,32 @@ class Registrar:
             body: the signed voucher-request as received.
             media_type: its Content-Type without parameters.
 
+        Returns:
+            The voucher; or when to ask again, of a device that may become known.
+
         Raises:
             OnboardingError: why not; it is in the journal already.
         """
         serialization = self._serializations.get(media_type)
-        async with self._clerk.refusals(EventKind.IDENTITY, connection):
-            if serialization is None:
-                raise UnknownFormat(f"voucher-requests of type {media_type!r} are not understood")
-            verified = await self._identity.verify(
-                connection.peer_chain,
-                body,
-                registrar_certificate=connection.registrar_certificate,
-                peer_address=connection.address,
-                now=self._clerk.now(),
-            )
+        try:
+            async with self._clerk.refusals(EventKind.IDENTITY, connection):
+                if serialization is None:
+                    raise UnknownFormat(
+                        f"voucher-requests of type {media_type!r} are not understood"
+                    )
+                verified = await self._identity.verify(
+                    connection.peer_chain,
+                    body,
+                    registrar_certificate=connection.registrar_certificate,
+                    peer_address=connection.address,
+                    now=self._clerk.now(),
+                )
+        except IDENTITY_REFUSALS:
+            at_s = self._clerk.now().timestamp()
+            again_s = self._patience.retry_after_s(_shown(connection), at_s)
+            if again_s is None:
+                raise
+            return Pending(retry_after_s=again_s)
         await self._second_use.met(verified.device, connection)
         async with self._lock(verified.device):
             async with self._clerk.refusals(EventKind.ADMISSION, connection, verified.device):
@@ -426,6 +442,12 @@ class Registrar:
         if lock is None:
             lock = self._locks[device] = asyncio.Lock()
         return lock
+
+
+def _shown(connection: PledgeConnection) -> bytes:
+    """Whom a refused connection claims to be, with which key."""
+    serial_number = claimed_serial_number(connection.peer_chain).encode()
+    return hashlib.sha256(spki_of(connection.leaf()) + serial_number).digest()
 
 
 def _new_onboarding(verified: VerifiedIDevID) -> Onboarding:

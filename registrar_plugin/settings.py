@@ -80,6 +80,13 @@ class LookUpSettings(Settings):
     keep_unknown_s: float = Field(default=10, ge=0, le=10)
 
 
+class OnDemandSettings(Settings):
+    """``[on_demand]``: for manufacturers that certify a device when it was met."""
+
+    wait_s: float = Field(default=0, ge=0, le=345_600)  # 0: nobody is waited for
+    retry_after_s: int = Field(default=10, ge=1, le=60)  # RFC 8995 §5.6 caps it at a minute
+
+
 class RegistrarSettings(Settings):
     """The whole file."""
 
@@ -91,3 +98,4 @@ class RegistrarSettings(Settings):
     admission: AdmissionSettings = AdmissionSettings()
     audit_log: AuditLogSettings = AuditLogSettings()
     look_ups: LookUpSettings = LookUpSettings()
+    on_demand: OnDemandSettings = OnDemandSettings()

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from brski.edge.atomic_file import file_error
-from brski.edge.cli import print_json, printable
+from brski.edge.cli import REFUSED, print_json, printable
 from brski.edge.serve import run_loop
 from brski.edge.signers.file import load_chain, load_private_key
 from brski.errors import SettingsError
 from brski.pki.chain import TrustAnchors
 from brski.pki.signer import PublicKey
+from oem_backend.database.answers import load_answers
 from oem_backend.database.cli_common import (
     USUAL,
     AsJSON,
@@ -75,6 +76,22 @@ def load(
         print_json(asdict(report))
     else:
         _tell_load(report)
+
+
+@app.command(name="load-answers")
+def answers(settings: SettingsFile = USUAL, as_json: AsJSON = False) -> int | None:
+    """Bring in, once, what the factory has answered to demands."""
+    configured = settings_of(settings)
+    if configured.on_demand is None:
+        raise SettingsError("database.on_demand: missing", hint="conf/oem.toml explains it")
+    factories = _factories(configured)
+    taken = list(load_answers(configured.path, configured.on_demand.answers, factories, now=now()))
+    if as_json:
+        print_json({"answers": [asdict(each) for each in taken]})
+    else:
+        for each in taken:
+            typer.echo(f"{each.name}: {each.outcome}{each.reason and ', '}{printable(each.reason)}")
+    return REFUSED if any(each.reason for each in taken) else None
 
 
 @app.command()

@@ -10,8 +10,8 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -22,14 +22,18 @@ from aiohttp.typedefs import Handler
 from brski import errors
 from brski.edge.serve import Listener, serve
 from brski.edge.signers.file import load_chain
+from brski.edge.signers.public_key import load_public_key
 from brski.edge.tls_server import peer_chain, server_context
 from brski.edge.web_errors import TRANSPORT_FAULTS, error_middleware
 from brski.idevid.record_json import encode_records
 from brski.registry import JSON
+from oem_backend.database.demand_desk import DemandDesk, taking_answers
+from oem_backend.database.demands import DemandBook, DemandLimits
 from oem_backend.database.query import Question, parse_question
 from oem_backend.database.quota import Quota
 from oem_backend.database.reader import Reader
 from oem_backend.database.registrars import RegistrarGate, RegistrarName
+from oem_backend.database.schema import open_to_write
 from oem_backend.database.settings import DatabaseSettings
 
 log = logging.getLogger(__name__)
@@ -110,6 +114,7 @@ class Directory:
 _DIRECTORY: Final = web.AppKey("directory", Directory)
 _GATE: Final = web.AppKey("gate", RegistrarGate)
 _QUOTA: Final = web.AppKey("quota", Quota)
+_DEMANDS: Final = web.AppKey[DemandDesk | None]("demands")
 _OWNER: Final = web.AppKey("owner", object)
 _REGISTRAR: Final = web.RequestKey("registrar", RegistrarName)
 
@@ -130,6 +135,9 @@ async def get_device(request: web.Request) -> web.Response:
         raise
     if isinstance(answer, str):
         _record(logging.INFO, asked, registrar, answer)
+        desk = request.config_dict[_DEMANDS]
+        if answer == "unknown" and desk is not None:
+            desk.note(question, registrar)
         return _nothing(404)
     if _has_it(request, answer.etag):
         _record(logging.INFO, asked, registrar, "not-modified")
@@ -196,12 +204,18 @@ def _told(error: errors.OnboardingError) -> str:
 
 
 def device_app(
-    directory: Directory, *, gate: RegistrarGate, quota: Quota, owner: object
+    directory: Directory,
+    *,
+    gate: RegistrarGate,
+    quota: Quota,
+    owner: object,
+    demands: DemandDesk | None = None,
 ) -> web.Application:
     """The application for the registrars' listener.
 
     Args:
         owner: the object that the listener's TLS context was made with.
+        demands: where questions for unknown devices are taken down; None takes down nothing.
     """
     app = web.Application(
         middlewares=[
@@ -214,6 +228,7 @@ def device_app(
     app[_GATE] = gate
     app[_QUOTA] = quota
     app[_OWNER] = owner
+    app[_DEMANDS] = demands
     app.add_routes(routes)
     return app
 
@@ -239,8 +254,11 @@ async def serve_devices(
         raise errors.SettingsError("database.service: missing", hint="conf/oem.toml explains it")
     owner = object()
     async with AsyncExitStack() as stack:
+        if settings.on_demand is not None:
+            open_to_write(settings.path).close()  # nothing may have been certified yet
         reader = Reader(settings.path)
         stack.callback(reader.close)
+        demands = await stack.enter_async_context(_on_demand(settings, reader, clock))
         app = device_app(
             Directory(reader, require_spki=service.require_spki),
             gate=RegistrarGate(
@@ -251,6 +269,7 @@ async def serve_devices(
             ),
             quota=Quota(clock=time.monotonic, per_s=service.queries_per_s, burst=service.burst),
             owner=owner,
+            demands=demands,
         )
         await serve(
             [
@@ -263,3 +282,27 @@ async def serve_devices(
             ],
             announce=announce,
         )
+
+
+@asynccontextmanager
+async def _on_demand(
+    settings: DatabaseSettings, reader: Reader, clock: Callable[[], datetime]
+) -> AsyncIterator[DemandDesk | None]:
+    """Both directions of docs/on-demand.md, section 4, where the settings want it."""
+    wanted = settings.on_demand
+    if wanted is None:
+        yield None
+        return
+    limits = DemandLimits(
+        per_registrar_and_day=wanted.per_registrar_and_day,
+        per_day=wanted.per_day,
+        again_s=wanted.again_s,
+    )
+    factories = {factory.name: load_public_key(factory.key) for factory in settings.factory}
+    with closing(DemandBook(wanted.spool, limits)) as book:
+        desk = DemandDesk(book, reader, clock)
+        async with taking_answers(
+            settings.path, wanted.answers, factories, poll_s=wanted.poll_s, clock=clock
+        ):
+            yield desk
+        await desk.close()

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from brski.edge.settings import ExistingFile, Listen, Settings
+from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
 from oem_backend.database.registrars import Usage
 
 
@@ -16,6 +16,17 @@ class FactorySettings(Settings):
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     key: ExistingFile  # PEM: PUBLIC KEY, or a certificate around it
+
+
+class OnDemandSettings(Settings):
+    """``[database.on_demand]``: devices that the factory certifies when somebody has met them."""
+
+    spool: Path = Path("demands")  # made when missing; the factory's inbox
+    answers: Path = Path("answers")  # existing; the factory's outbox
+    poll_s: Seconds = 2.0
+    again_s: Annotated[int, Field(ge=1, le=30 * 86_400)] = 3600
+    per_registrar_and_day: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    per_day: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
 
 
 class ServiceSettings(Settings):
@@ -45,6 +56,7 @@ class DatabaseSettings(Settings):
     path: Path = Path("devices.db")
     factory: tuple[FactorySettings, ...] = ()
     manifest: ManifestSettings | None = None
+    on_demand: OnDemandSettings | None = None
     service: ServiceSettings | None = None
 
     @model_validator(mode="after")

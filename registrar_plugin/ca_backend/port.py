@@ -24,7 +24,7 @@ class LDevIDRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """The CA wants to be asked again (RFC 7030 §4.2.3)."""
+    """To be asked again: a CA (RFC 7030 §4.2.3), or for a voucher (RFC 8995 §5.6)."""
 
     retry_after_s: int
 

@@ -8,6 +8,7 @@ from brski.edge.web_errors import check_accept, read_body
 from brski.errors import UnknownFormat
 from brski.registry import ENROLL_STATUS, JSON, REQUEST_VOUCHER, VOUCHER_STATUS
 from brski.telemetry.status import Status, decode_status
+from registrar_plugin.ca_backend.port import Pending
 from registrar_plugin.pledge_facing.keys import REGISTRAR, connection_of
 
 routes = web.RouteTableDef()
@@ -22,6 +23,8 @@ async def request_voucher(request: web.Request) -> web.Response:
     voucher = await request.config_dict[REGISTRAR].request_voucher(
         body, request.content_type, connection
     )
+    if isinstance(voucher, Pending):
+        return web.Response(status=202, headers={"Retry-After": str(voucher.retry_after_s)})
     return web.Response(body=voucher.body, content_type=voucher.media_type)
 
 
