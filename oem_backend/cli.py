@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from brski.edge.cli import configure_logging, harden_process, run
+from oem_backend.check_samples import check_samples_command
 from oem_backend.database import cli as database
 from oem_backend.database.manifest_cli import manifest
 from oem_backend.executors.processes import ProcessExecutor
@@ -31,6 +32,7 @@ app.add_typer(_factory, name="factory")
 app.add_typer(database.app, name="database")
 app.add_typer(media.app, name="media")
 app.command()(manifest)
+app.command(name="check-samples")(check_samples_command(ProcessExecutor))
 
 
 @app.callback()

@@ -53,6 +53,7 @@ ORDER BY number
 _MARKS_OF_PERSONS: Final = f"""
 {_MARK} WHERE bundle IS NULL AND (:batch IS NULL OR digest = :batch) ORDER BY number
 """
+_HOLDER: Final = "SELECT serial_number FROM device WHERE spki_sha256 = ? AND superseded = 0"
 _BUNDLES_OF_BATCH: Final = "SELECT count(*) FROM bundle WHERE batch_digest = ?"
 _CHAIN: Final = """
 SELECT certificate FROM issuing_certificate WHERE issuing_chain = ? ORDER BY position
@@ -107,6 +108,18 @@ class Reader:
         else:
             found = self._rows(_FIND_BY_PAIR, (serial_number, idevid_issuer))
         return tuple(self._record(serial_number, rows) for rows in _by_issuer(found))
+
+    def holder_of(self, spki_sha256: bytes) -> str | None:
+        """The serial number of the device with this key; None where there is none.
+
+        Args:
+            spki_sha256: SHA-256 of its SubjectPublicKeyInfo, 32 octets.
+
+        Raises:
+            Unavailable, StateError: as :meth:`find`.
+        """
+        found = self._rows(_HOLDER, (spki_sha256,))
+        return str(found[0][0]) if found else None
 
     def marks(self, record: DeviceRecord) -> tuple[Mark, ...]:
         """Every entry on the record's key, certificate, chunk or batch, and every one made for its

@@ -77,8 +77,8 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
         with at_work(loaded.store) as (ledger, progress):
             report = take_in(
                 batch,
-                vendors=_keys_of(loaded.vendor),
-                keys=_keys(loaded),
+                vendors=peer_keys(loaded.vendor),
+                keys=worker_keys(loaded),
                 store=loaded.store,
                 ledger=ledger,
                 executor=make_executor(loaded.workers),
@@ -247,11 +247,13 @@ def _shown(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else printable(str(value))
 
 
-def _keys_of(peers: Sequence[PeerSettings]) -> dict[str, PublicKey]:
+def peer_keys(peers: Sequence[PeerSettings]) -> dict[str, PublicKey]:
+    """Whose signatures are taken, by name."""
     return {peer.name: load_public_key(peer.key) for peer in peers}
 
 
-def _keys(loaded: FactorySettings) -> Keys:
+def worker_keys(loaded: FactorySettings) -> Keys:
+    """Where workers find the keys that the settings name."""
     cms = loaded.cms_recipient_public
     return Keys(
         recipient_key=loaded.recipient_key,
@@ -265,9 +267,9 @@ def _keys(loaded: FactorySettings) -> Keys:
 def line_of(loaded: FactorySettings, source: Path) -> Line:
     return Line(
         name=loaded.name,
-        vendors=_keys_of(loaded.vendor),
-        assemblers=_keys_of(loaded.assembler),
-        keys=_keys(loaded),
+        vendors=peer_keys(loaded.vendor),
+        assemblers=peer_keys(loaded.assembler),
+        keys=worker_keys(loaded),
         store=loaded.store,
         issuing=open_adapter(
             _SIGNERS, loaded.issuing_table, source=source, where="factory.issuing"

@@ -74,7 +74,7 @@ def proof_octets(batch_digest: bytes, chip_id: bytes, spki: bytes) -> bytes:
 
 def encode_check(chunk: SealedChunk, intake_key: Path) -> bytes:
     """A job for :func:`check_chunk`."""
-    return cbor.encode([*_encode_chunk(chunk), str(intake_key)])
+    return cbor.encode([*encode_chunk(chunk), str(intake_key)])
 
 
 def check_chunk(job: bytes) -> bytes:
@@ -95,7 +95,7 @@ def check_chunk(job: bytes) -> bytes:
     return cbor.encode(
         [
             [record.chip_id, seed_fingerprint(intake_key, record.seed)]
-            for record in _open(_parse_chunk(chunk))
+            for record in open_records(parse_chunk(chunk))
         ]
     )
 
@@ -136,7 +136,7 @@ def encode_derivation(
     Args:
         prove: have each key sign; for workers on other machines.
     """
-    return cbor.encode([*_encode_chunk(chunk), batch_digest, chip_ids, prove])
+    return cbor.encode([*encode_chunk(chunk), batch_digest, chip_ids, prove])
 
 
 def derive_chunk(job: bytes) -> bytes:
@@ -155,11 +155,15 @@ def derive_chunk(job: bytes) -> bytes:
     digest = fields.take_digest(batch_digest, "batch digest")
     listed = fields.take_array(chip_ids, "chip ids", least=1, most=MOST_RECORDS_A_CHUNK)
     wanted = frozenset(map(_take_chip_id, listed))
-    sealed = _parse_chunk(chunk)
+    sealed = parse_chunk(chunk)
     derivation = profile(parse_any_header(sealed.header).derivation_profile)
     derive = partial(_prove, derivation, digest) if prove else quickest_spki(derivation)
     return cbor.encode(
-        [[record.chip_id, *derive(record)] for record in _open(sealed) if record.chip_id in wanted]
+        [
+            [record.chip_id, *derive(record)]
+            for record in open_records(sealed)
+            if record.chip_id in wanted
+        ]
     )
 
 
@@ -167,7 +171,7 @@ def encode_demanded(
     chunk: SealedChunk, batch_digest: bytes, chip_id: bytes, spki_sha256: bytes
 ) -> bytes:
     """A job for :func:`derive_demanded`."""
-    return cbor.encode([*_encode_chunk(chunk), batch_digest, chip_id, spki_sha256])
+    return cbor.encode([*encode_chunk(chunk), batch_digest, chip_id, spki_sha256])
 
 
 def derive_demanded(job: bytes) -> bytes:
@@ -185,11 +189,11 @@ def derive_demanded(job: bytes) -> bytes:
     *chunk, batch_digest, chip_id, spki_sha256 = _take(job, 7)
     digest = fields.take_digest(batch_digest, "batch digest")
     wanted, known = _take_chip_id(chip_id), fields.take_digest(spki_sha256, "key digest")
-    sealed = _parse_chunk(chunk)
+    sealed = parse_chunk(chunk)
     derivation = profile(parse_any_header(sealed.header).derivation_profile)
     proven = [
         (record.chip_id, *_prove(derivation, digest, record))
-        for record in _open(sealed)
+        for record in open_records(sealed)
         if record.chip_id == wanted
     ]
     return cbor.encode(
@@ -249,11 +253,17 @@ def _parse_derived_key(item: cbor.Item) -> DerivedKey:
 # -- what both have in common
 
 
-def _encode_chunk(chunk: SealedChunk) -> list[cbor.Item]:
+def encode_chunk(chunk: SealedChunk) -> list[cbor.Item]:
+    """A chunk as four items of a job."""
     return [chunk.header, chunk.index, chunk.sealed, str(chunk.recipient_key)]
 
 
-def _parse_chunk(items: Sequence[cbor.Item]) -> SealedChunk:
+def parse_chunk(items: Sequence[cbor.Item]) -> SealedChunk:
+    """What :func:`encode_chunk` gave.
+
+    Raises:
+        Malformed: it is something else.
+    """
     header, index, sealed, recipient_key = items
     return SealedChunk(
         header=fields.take_octets(header, "header", least=1, most=_MOST_OCTETS),
@@ -263,7 +273,12 @@ def _parse_chunk(items: Sequence[cbor.Item]) -> SealedChunk:
     )
 
 
-def _open(chunk: SealedChunk) -> tuple[SeedRecord, ...]:
+def open_records(chunk: SealedChunk) -> tuple[SeedRecord, ...]:
+    """Open *chunk* with the key in its file; from here on this process holds secrets.
+
+    Raises:
+        as :func:`brski.seed.formats.open_any_chunk`; KeyUnusable, FileUnusable: the key file.
+    """
     return open_any_chunk(chunk.header, chunk.index, chunk.sealed, _read_key(chunk.recipient_key))
 
 
