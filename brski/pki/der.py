@@ -80,34 +80,69 @@ def check_der(
         raise Malformed("DER ends inside an element", section=_SECTION) from err
 
 
+# Primitive universal types whose content DER does not restrict, or which the reader of the value
+# judges.
+_UNRESTRICTED: Final = frozenset(
+    {OCTET_STRING, UTF8_STRING, PRINTABLE_STRING, IA5_STRING, UTC_TIME, GENERALIZED_TIME}
+    | {0x09, 0x0D, 0x12, 0x14, 0x15, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E}
+)
+
+# What the walk does with an element, by its identifier octet.
+_PASSED_OVER: Final = 0
+_LOOKED_INTO: Final = 1
+_RESTRICTED: Final = 2  # universal, with rules of its own, or refused
+_HIGH: Final = 3  # the tag number stands in further octets
+
+
+def _kind(octet: int) -> int:
+    if octet & _HIGH_TAG == _HIGH_TAG:
+        return _HIGH
+    universal = octet < _FIRST_TAGGED
+    if octet & _CONSTRUCTED:
+        return _RESTRICTED if universal and octet not in (SEQUENCE, SET) else _LOOKED_INTO
+    return _RESTRICTED if universal and octet not in _UNRESTRICTED else _PASSED_OVER
+
+
+_KINDS: Final = bytes(map(_kind, range(256)))
+
+
 def _walk(data: bytes, max_depth: int, max_elements: int) -> None:
-    # One flat loop over all elements, whatever their depth: this runs on every message of every
-    # peer.
+    # One flat loop over all elements, whatever their depth, that calls nothing for the usual ones:
+    # this runs on every message of every peer.
+    kinds = _KINDS
     position = 0
     end = len(data)
     ends: list[int] = []  # where the enclosing elements end, outermost first
     for _ in range(max_elements):
-        tag = data[position]
-        length = data[position + 1]
+        start = position
+        kind = kinds[data[start]]
+        length = data[start + 1]
         position += 2
-        if length > 0x7F or tag & _HIGH_TAG == _HIGH_TAG:
-            tag, position, stop = _long_header(data, position - 2)
-        else:
+        if kind == _HIGH:
+            position, stop = _high_header(data, start)
+            kind = _LOOKED_INTO if data[start] & _CONSTRUCTED else _PASSED_OVER
+        elif length < 0x80:
             stop = position + length
+        elif length == 0x82 and data[position]:  # as long as a certificate, or a message
+            stop = position + 2 + (data[position] << 8 | data[position + 1])
+            position += 2
+        else:
+            position, stop = _long_length(data, position, length)
         if stop > end:
             raise Malformed(f"DER element outgrows what holds it by {stop - end} octets")
-        if tag & _CONSTRUCTED:
-            if tag < _FIRST_TAGGED and tag != SEQUENCE and tag != SET:
-                raise Malformed(
-                    f"DER with a constructed element of tag {tag:02x}", section=_SECTION
-                )
+        if kind == _LOOKED_INTO:
             ends.append(end)
             if len(ends) > max_depth:
                 raise TooLarge(f"DER nested deeper than {max_depth}")
             end = stop
         else:
-            if tag < _FIRST_TAGGED and tag not in _UNRESTRICTED:
-                _check_primitive(data, tag, position, stop)
+            if kind == _RESTRICTED and not (
+                data[start] == OBJECT_IDENTIFIER
+                and 0 < length < 0x80
+                and data[stop - 1] < 0x80
+                and 0x80 not in data[position:stop]  # where an arc with padding would begin
+            ):
+                _check_restricted(data, data[start], position, stop)
             position = stop
         while position == end:
             if not ends:
@@ -118,21 +153,16 @@ def _walk(data: bytes, max_depth: int, max_elements: int) -> None:
     raise TooLarge(f"DER of more than {max_elements} elements")
 
 
-def _long_header(data: bytes, start: int) -> tuple[int, int, int]:
-    """Read a header of more than two octets: class and form bits, content offset, end."""
-    form = data[start] & 0xE0
-    position = start + 1
-    if data[start] & _HIGH_TAG == _HIGH_TAG:
-        position = _skip_tag_number(data, position)
-        if form < _FIRST_TAGGED:
-            raise Malformed("DER with a universal tag that no standard assigns")
-    else:
-        form = data[start]
+def _high_header(data: bytes, start: int) -> tuple[int, int]:
+    """Content offset and end of an element whose tag number stands in further octets."""
+    position = _skip_tag_number(data, start + 1)
+    if data[start] < _FIRST_TAGGED:
+        raise Malformed("DER with a universal tag that no standard assigns")
     length = data[position]
     position += 1
     if length < 0x80:
-        return form, position, position + length
-    return form, *_long_length(data, position, length)
+        return position, position + length
+    return _long_length(data, position, length)
 
 
 def _skip_tag_number(data: bytes, position: int) -> int:
@@ -161,16 +191,10 @@ def _long_length(data: bytes, position: int, first: int) -> tuple[int, int]:
     return content, content + length
 
 
-# Primitive universal types whose content DER does not restrict, or which the reader of the value
-# judges.
-_UNRESTRICTED: Final = frozenset(
-    {OCTET_STRING, UTF8_STRING, PRINTABLE_STRING, IA5_STRING, UTC_TIME, GENERALIZED_TIME}
-    | {0x09, 0x0D, 0x12, 0x14, 0x15, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E}
-)
-
-
-def _check_primitive(data: bytes, tag: int, position: int, stop: int) -> None:
+def _check_restricted(data: bytes, tag: int, position: int, stop: int) -> None:
     length = stop - position
+    if tag & _CONSTRUCTED:
+        raise Malformed(f"DER with a constructed element of tag {tag:02x}", section=_SECTION)
     if tag == OBJECT_IDENTIFIER:
         if length == 0 or data[stop - 1] > 0x7F or _has_padded_arc(data, position, stop):
             raise Malformed(
@@ -231,7 +255,7 @@ def read_element(data: bytes, offset: int = 0) -> Element:
         length = data[offset + 1]
         content = offset + 2
         if tag & _HIGH_TAG == _HIGH_TAG:
-            _, content, end = _long_header(data, offset)
+            content, end = _high_header(data, offset)
             tag = int.from_bytes(data[offset : _skip_tag_number(data, offset + 1)], "big")
         elif length > 0x7F:
             content, end = _long_length(data, content, length)
@@ -242,6 +266,9 @@ def read_element(data: bytes, offset: int = 0) -> Element:
     if end > len(data):
         raise Malformed(f"DER ends {end - len(data)} octets before its element", section=_SECTION)
     return Element(tag, offset, content, end)
+
+
+_tuple: Final = tuple.__new__  # what a NamedTuple's own __new__, a Python function, comes to
 
 
 def children(data: bytes, element: Element) -> list[Element]:
@@ -260,12 +287,17 @@ def children(data: bytes, element: Element) -> list[Element]:
     if not first_octet & _CONSTRUCTED:
         raise Malformed(f"DER element of tag {element.tag:02x} where a constructed one must be")
     found = []
-    position = element.content
-    while position < element.end:
-        child = read_element(data, position)
-        position = child.end
+    position, end = element.content, element.end
+    while position < end - 1:
+        tag, length = data[position], data[position + 1]
+        if length < 0x80 and tag & _HIGH_TAG != _HIGH_TAG:  # as most are, and no call is made
+            content = position + 2
+            child = _tuple(Element, (tag, position, content, content + length))
+        else:
+            child = read_element(data, position)
+        position = child[3]
         found.append(child)
-    if position != element.end:
+    if position != end:
         raise Malformed("DER element outgrows what holds it", section=_SECTION)
     return found
 

@@ -230,25 +230,22 @@ def issuer_and_serial(certificate: bytes) -> bytes:
 class _Fields:
     """The elements inside one SEQUENCE, SET or explicit tag, taken in order by their tags."""
 
-    __slots__ = ("_data", "_elements", "_name", "_next")
+    __slots__ = ("_data", "_name", "_rest")
 
     def __init__(self, data: bytes, element: der.Element, name: str) -> None:
         self._data = data
-        self._elements = der.children(data, element)
+        self._rest = der.children(data, element)[::-1]  # the next one last
         self._name = name
-        self._next = 0
 
     def take(self, tag: int) -> der.Element:
-        element = self.take_if(tag)
-        if element is None:
-            raise Malformed(f"{self._name} lacks element {tag:02x} in its place", section=_SECTION)
-        return element
+        rest = self._rest
+        if rest and rest[-1][0] == tag:
+            return rest.pop()
+        raise Malformed(f"{self._name} lacks element {tag:02x} in its place", section=_SECTION)
 
     def take_if(self, tag: int) -> der.Element | None:
-        if self._next < len(self._elements) and self._elements[self._next].tag == tag:
-            self._next += 1
-            return self._elements[self._next - 1]
-        return None
+        rest = self._rest
+        return rest.pop() if rest and rest[-1][0] == tag else None
 
     def take_octets(self, tag: int) -> bytes:
         return der.octets_of(self._data, self.take(tag))
@@ -257,8 +254,8 @@ class _Fields:
         return der.content_of(self._data, self.take(tag))
 
     def finish(self) -> None:
-        if self._next != len(self._elements):
-            tag = self._elements[self._next].tag
+        if self._rest:
+            tag = self._rest[-1].tag
             raise Malformed(f"{self._name} holds an element {tag:02x} too many", section=_SECTION)
 
 
