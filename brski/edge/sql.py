@@ -2,9 +2,11 @@
 
 A commit waits for the disk; a disk that takes 5 ms for one flush still keeps thousands of promises
 a second when the calls that wait for it share it. So every change is a function over a connection,
-handed to :class:`Writer`: calls that come while a flush is under way, or soon after one, run
-together in the next transaction, each behind its own savepoint, and none is answered before that
-transaction is durable.
+handed to :class:`Writer`: calls that come while a flush is under way run together in the next
+transaction, and none is answered before that is durable. If one of them fails, the transaction is
+begun again with each behind its own savepoint, so that it alone is undone.
+A flush also costs more CPU than the calls in it, so while several share one, the next waits a
+little for more to come; a caller that is alone never waits.
 
 A function may ask for SQLAlchemy's connection or, on the way of every request, for the driver's
 own, where a statement costs a third; its text is still made from the one schema (:func:`sql_of`).
@@ -37,7 +39,7 @@ T = TypeVar("T")
 
 BACKLOG: Final = 4096  # ours: calls that may wait for the writer before new ones are turned away
 GROUP: Final = 256  # ours: calls in one transaction, so that none waits for a crowd behind it
-PACE_S: Final = 0.01  # ours: least time between two commits; a flush costs more than its calls do
+PACE_S: Final = 0.025  # ours: least time between two commits while several callers share them
 _DIALECT: Final = sqlite.dialect(paramstyle="named")
 
 
@@ -159,7 +161,7 @@ class Writer:
         version: the schema's, see :func:`prepare_schema`.
         backlog: waiting calls beyond which :meth:`run` raises at once.
         busy_timeout_s: how long to wait for another process's lock.
-        pace_s: least time between two commits; who waits for the next one shares it.
+        pace_s: least time between two commits, as long as more than one call is in each.
 
     Raises:
         Unavailable, StateError, FileUnusable: the file cannot be opened or is not ours.
@@ -226,8 +228,8 @@ class Writer:
         while it waits does not stop its call: it may be done or not.
 
         Args:
-            function: short and without other effects than on the connection; returns plain values,
-                no open results.
+            function: short and without other effects than on the connection, since it is run again
+                when a neighbour fails; returns plain values, no open results.
             done: told the result in the writer thread once it is durable and before anybody else
                 hears of it, in the order of the calls; also when the caller has gone. Short, and
                 never raises.
@@ -319,10 +321,10 @@ class Writer:
 
     def _work(self) -> None:
         closing = False
-        committed_s = -self._pace_s
+        due_s = time.monotonic()  # when the next commit may be
         while not closing:
             group = [self._queue.get()]
-            if (early_s := committed_s + self._pace_s - time.monotonic()) > 0:
+            if (early_s := due_s - time.monotonic()) > 0:
                 time.sleep(early_s)
             while len(group) < GROUP:
                 try:
@@ -333,7 +335,7 @@ class Writer:
             closing = len(jobs) < len(group)  # run() puts nothing behind the end mark
             if jobs:
                 self._commit(jobs)
-                committed_s = time.monotonic()
+                due_s = time.monotonic() + (self._pace_s if len(jobs) > 1 else 0.0)
                 self._deliver(jobs)
 
     def _commit(self, jobs: list[_Job[Any]]) -> None:
@@ -341,8 +343,10 @@ class Writer:
         try:
             with translated(self._path):
                 self._driver.execute("BEGIN IMMEDIATE")
-                for job in jobs:
-                    self._attempt(job)
+                if not self._all_succeed(jobs):
+                    self._begin_again()
+                    for job in jobs:
+                        self._attempt(job)
                 self._driver.execute("COMMIT")
         except _TransactionLost as err:
             self._fail(jobs, _named(err.__cause__, self._path))
@@ -352,7 +356,22 @@ class Writer:
             self._fail(jobs, err)
         self._connection.rollback()  # SQLAlchemy may believe in a transaction: there is none now
 
+    def _all_succeed(self, jobs: list[_Job[Any]]) -> bool:
+        """Run *jobs* without savepoints, since as a rule none fails; False: run them again."""
+        try:
+            for job in jobs:
+                job.result = job.function(job.connection)
+        except BaseException:  # its job will hear of it, if it fails again
+            return False
+        return True
+
+    def _begin_again(self) -> None:
+        self._connection.rollback()
+        self._driver.rollback()
+        self._driver.execute("BEGIN IMMEDIATE")
+
     def _attempt(self, job: _Job[Any]) -> None:
+        """Run *job* behind a savepoint: what it raises undoes what it did, and nothing else."""
         driver = self._driver
         driver.execute("SAVEPOINT job")
         try:

@@ -18,6 +18,7 @@ from brski.errors import OnboardingError, StateError, Unavailable
 
 BUSY_TIMEOUT_S: Final = 5.0  # ours: how long a writer waits for another process
 
+_CHECKPOINT_PAGES: Final = 4000  # ours: 16 MB of log; a page changed often is moved once
 _MAY_PASS: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -102,6 +103,7 @@ def set_pragmas(connection: sqlite3.Connection, *, read_only: bool) -> None:
     else:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
 
 @contextmanager

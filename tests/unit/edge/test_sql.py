@@ -197,7 +197,7 @@ async def test_done_is_told_what_is_durable_before_anybody_else(writer: Writer) 
 
 
 async def test_commits_keep_their_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes soon after a commit waits for others, and shares the next one with them."""
+    """Where callers share commits, who comes next waits for others; who is alone does not."""
     asleep, awake = threading.Event(), threading.Event()
     naps: list[float] = []
 
@@ -208,13 +208,15 @@ async def test_commits_keep_their_distance(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(sql, "time", SimpleNamespace(monotonic=lambda: 100.0, sleep=sleep))
     writer = Writer(tmp_path / "db", METADATA, pace_s=5.0)
-    await writer.run(put("first"))
+    for name in ("alone", "alone again"):
+        await writer.run(put(name))
+    await grouped(writer, put("first"), put("second"))
     assert naps == []
     one = asyncio.create_task(writer.run(put("one")))
     await asyncio.to_thread(asleep.wait, 10)
     two = asyncio.create_task(writer.run(put("two")))
     await asyncio.sleep(0)
-    assert writer.read(names) == ["first"]
+    assert writer.read(names) == ["alone", "alone again", "first", "second"]
     awake.set()
     assert await asyncio.gather(one, two) == ["one", "two"]
     assert naps == [5.0]
