@@ -4,9 +4,6 @@ Started by :mod:`oem_backend.executors.processes` as a program of its own, with 
 argument, so that it begins with nothing of the factory's memory. It knows no job: it forks a worker
 for each, and the worker takes its job from a file that the two programs share, answers into
 another, and ends. The nursery never reads either; what a worker held is gone with the worker.
-
-Of what went wrong a worker tells what an error of ours says of itself, and of any other error the
-type alone: its message could hold what must not leave.
 """
 
 from __future__ import annotations
@@ -21,17 +18,13 @@ from contextlib import suppress
 from typing import Final
 
 from brski.edge.cli import harden_process
-from brski.errors import OnboardingError
-from brski.pki import cbor
+from oem_backend.executors import answers
 from oem_backend.executors.port import Task
 
 START: Final = b"s"  # an order, followed by one octet: fork a worker for that desk
 WAIT: Final = b"w"  # likewise: wait until that desk's worker has ended; the exit code comes back
 CODE_OCTETS: Final = 4  # big-endian, signed: negative by a signal
 MOST_DESKS: Final = 256
-
-DONE: Final = b"\x01"  # the task's answer follows
-FAILED: Final = b"\x00"  # CBOR follows: type, reason and hint; no type where nobody foresaw it
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
@@ -79,7 +72,7 @@ def _fork(task: Task, job: int, answer: int) -> int:
         os.lseek(job, 0, os.SEEK_SET)
         os.lseek(answer, 0, os.SEEK_SET)
         with os.fdopen(job, "rb") as given, os.fdopen(answer, "wb") as told:
-            told.write(_answer(task, given.read()))
+            told.write(answers.answer(task, given.read()))
         code = 0
     finally:
         os._exit(code)
@@ -94,16 +87,6 @@ def _end_all(workers: dict[int, int]) -> None:
         with suppress(ChildProcessError):
             os.waitpid(worker, 0)
     os._exit(0)
-
-
-def _answer(task: Task, job: bytes) -> bytes:
-    try:
-        done = task(job)
-    except OnboardingError as err:
-        return FAILED + cbor.encode([type(err).__name__, err.reason, err.hint])
-    except BaseException as err:  # the last resort of a process that holds seeds
-        return FAILED + cbor.encode(["", type(err).__name__, ""])
-    return DONE + done
 
 
 def _end_with_parent() -> None:

@@ -16,23 +16,23 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Literal
+
+from pydantic import Field
 
 import oem_backend
-from brski import errors
-from brski.errors import OnboardingError, TooManyRequests, Unavailable
-from brski.idevid import fields
-from brski.pki import cbor
+from brski.edge.settings import Settings
+from brski.errors import Unavailable
 from oem_backend.executors import nursery
+from oem_backend.executors.answers import parse_answer
 from oem_backend.executors.port import Task
 
-_OURS: Final = {
-    name: kind
-    for name, kind in vars(errors).items()
-    if isinstance(kind, type)
-    and issubclass(kind, OnboardingError)
-    and not issubclass(kind, TooManyRequests)  # wants more than a reason; no worker counts
-}
+
+class ProcessSettings(Settings):
+    """``[factory.executor]`` of kind ``"processes"``."""
+
+    kind: Literal["processes"]
+    workers: int | None = Field(default=None, ge=1, le=nursery.MOST_DESKS)
 
 
 class ProcessExecutor:
@@ -43,6 +43,13 @@ class ProcessExecutor:
     """
 
     trusted: Final = True
+
+    Settings = ProcessSettings
+
+    @classmethod
+    def open(cls, settings: ProcessSettings) -> ProcessExecutor:
+        """Build it from its settings table."""
+        return cls(settings.workers)
 
     def __init__(self, workers: int | None = None) -> None:
         self._workers = min(workers or os.cpu_count() or 1, nursery.MOST_DESKS)
@@ -94,12 +101,10 @@ class _Nursery:
         code = self._report()
         _, answer = self._desks[desk]
         answer.seek(0)
-        status, octets = answer.read(1), answer.read()
-        if code or not status:
+        octets = answer.read()
+        if code or not octets:
             raise _ended("a worker", code)
-        if status == nursery.DONE:
-            return octets
-        raise _error_of(octets)
+        return parse_answer(octets)
 
     def _order(self, order: bytes, desk: int) -> None:
         assert self._process.stdin is not None  # noqa: S101 - it was started with pipes
@@ -157,12 +162,3 @@ def _python_path() -> str:
 def _ended(who: str, code: int) -> Unavailable:
     ended = f"by signal {-code}" if code < 0 else f"with code {code}"
     return Unavailable(f"{who} ended {ended}, without an answer")
-
-
-def _error_of(octets: bytes) -> OnboardingError:
-    items = fields.take_array(cbor.decode(octets), "a worker's error", least=3, most=3)
-    name, reason, hint = (fields.take_text(item, "a worker's error") for item in items)
-    kind = _OURS.get(name)
-    if kind is None:
-        return Unavailable(f"a worker failed: {name or reason}")
-    return kind(reason, hint=hint)

@@ -41,6 +41,7 @@ SettingsFile = Annotated[
 AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 _USUAL: Final = Path("factory.toml")
 _SIGNERS: Final = "brski.signer"  # entry points
+_EXECUTORS: Final = "brski.executor"
 _SIGNING_KEYS: Final = "brski.signing_keys"
 _SECOND: Final = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -116,7 +117,7 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
                 build_list,
                 out,
                 ledger=ledger,
-                executor=make_executor(loaded.workers),
+                executor=_executor(loaded, settings, make_executor),
                 progress=progress,
             )
         _tell_made(report, time.monotonic() - began, as_json)
@@ -247,6 +248,18 @@ def _shown(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else printable(str(value))
 
 
+def _executor(
+    loaded: FactorySettings, source: Path, make_executor: Callable[[int | None], Executor]
+) -> Executor:
+    """Whom ``make`` has derive: the table's kind, or else processes of this machine."""
+    if loaded.executor is None:
+        return make_executor(loaded.workers)
+    executor: Executor = open_adapter(
+        _EXECUTORS, loaded.executor, source=source, where="factory.executor"
+    )
+    return executor
+
+
 def peer_keys(peers: Sequence[PeerSettings]) -> dict[str, PublicKey]:
     """Whose signatures are taken, by name."""
     return {peer.name: load_public_key(peer.key) for peer in peers}
@@ -261,6 +274,7 @@ def worker_keys(loaded: FactorySettings) -> Keys:
         intake_key=loaded.intake_key,
         cms_recipient_key=loaded.cms_recipient_key,
         cms_recipient_key_id=None if cms is None else CMSPublicKey(load_public_key(cms)).key_id,
+        worker_keys=loaded.worker_keys,
     )
 
 

@@ -52,6 +52,7 @@ class Keys:
     recipient_key: Path
     recipient_key_id: bytes
     intake_key: Path
+    worker_keys: Path | None = None  # folder where workers on other machines have their copies
     cms_recipient_key: Path | None = None  # of batches that OpenSSL alone has made; None: refused
     cms_recipient_key_id: bytes | None = None
 
@@ -60,17 +61,21 @@ class Keys:
         """Whom a batch may be addressed to."""
         return RecipientIds(cose=self.recipient_key_id, cms=self.cms_recipient_key_id)
 
-    def opening(self, header_octets: bytes) -> Path:
+    def opening(self, header_octets: bytes, *, elsewhere: bool = False) -> Path:
         """The file of the key that opens a batch with such a header.
+
+        Args:
+            elsewhere: by workers on other machines.
 
         Raises:
             StateError: there is none any more.
         """
+        path = self.cms_recipient_key
         if format_of(header_octets) is BatchFormat.COSE:
-            return self.recipient_key
-        if self.cms_recipient_key is None:
+            path = self.recipient_key
+        if path is None:
             raise StateError("no recipient key for batches in CMS is configured any more")
-        return self.cms_recipient_key
+        return self.worker_keys / path.name if elsewhere and self.worker_keys else path
 
 
 def batch_path(store: Path, digest: bytes) -> Path:

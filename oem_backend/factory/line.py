@@ -258,7 +258,7 @@ def _derivations(
                         header=opened.header_octets,
                         index=index,
                         sealed=opened.sealed_chunk(index),
-                        recipient_key=line.keys.opening(opened.header_octets),
+                        recipient_key=line.keys.opening(opened.header_octets, elsewhere=prove),
                     ),
                     batch_digest=batch.digest,
                     wanted=tuple(ledger.wanted_keys(number, batch.number, index)),

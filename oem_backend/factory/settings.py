@@ -46,6 +46,8 @@ class FactorySettings(Settings):
     masa_url: str  # what goes into the IDevIDs: host or host:port
     hardware_module_type: str | None = None  # dotted; without it no hardwareModuleName
     workers: int | None = Field(default=None, ge=1, le=256)
+    executor: dict[str, Any] | None = None  # of make; kind, and what its adapter reads
+    worker_keys: Path | None = None  # folder of the recipient keys on other machines
     vendor: tuple[PeerSettings, ...] = ()
     assembler: tuple[PeerSettings, ...] = ()
     on_demand: OnDemandSettings | None = None
