@@ -8,6 +8,7 @@ can take the place of one in the table.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from brski.seed.steps import Steps
 from brski.seed.tpm2 import TPM2_P256, TPM2_P384
 
 GROUP: Final = "brski.derivation_profile"
+_NAME: Final = re.compile(r"(?=.{1,64}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")  # as records take it
 
 DevicePrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | RawPrivateKey
 
@@ -126,6 +128,8 @@ def find_installed(name: str) -> DerivationProfile | None:
         SettingsError: two distributions bring it, it cannot be loaded, calls itself by another
             name, or takes seeds under 32 octets.
     """
+    if not _NAME.fullmatch(name):  # a bundle could not say how its devices came to their keys
+        return None
     # By name, as entry points themselves are loaded: the module costs a worker a third of its
     # start, and no profile of the table needs it.
     metadata = importlib.import_module("importlib.metadata")

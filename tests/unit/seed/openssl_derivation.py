@@ -11,8 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import mldsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.kit import mldsa
 
 ORDERS = {
     "P-256": int("FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551", 16),
@@ -28,10 +27,11 @@ ASYM_SALT = (
     "6035D31F282821A7450A02222AB1B3CFF1679B05AB1CA5D1AFFB789CCD2B0B3B"
 )
 TPM2 = {"tpm2-p256": ("P-256", "SHA256", 40), "tpm2-p384": ("P-384", "SHA384", 56)}
-_MLDSA = {
-    "44": mldsa.MLDSA44PrivateKey,
-    "65": mldsa.MLDSA65PrivateKey,
-    "87": mldsa.MLDSA87PrivateKey,
+# SubjectPublicKeyInfo of ML-DSA up to the raw key, as RFC 9881 §4 has it
+_MLDSA_HEADS = {
+    "44": "30820532300b06096086480165030403110382052100",
+    "65": "308207b2300b0609608648016503040312038207a100",
+    "87": "30820a32300b060960864801650304031303820a2100",
 }
 
 
@@ -83,11 +83,10 @@ class OpenSSL:
         return d.to_bytes(octets - 8, "big")
 
     def spki(self, profile: str, private: bytes) -> bytes:
-        """DER SubjectPublicKeyInfo of a private key; ML-DSA by ``cryptography``, see ORIGIN.md."""
+        """DER SubjectPublicKeyInfo of a private key; ML-DSA by :mod:`tests.kit.mldsa`."""
         kind = profile[-2:]
-        if kind in _MLDSA:
-            key = _MLDSA[kind].from_seed_bytes(private).public_key()
-            return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if kind in _MLDSA_HEADS:
+            return bytes.fromhex(_MLDSA_HEADS[kind]) + mldsa.public_key(int(kind), private)
         if profile.endswith("ed25519"):
             der = bytes.fromhex("302e020100300506032b657004220420") + private
             return self.run("pkey", "-inform", "DER", "-pubout", "-outform", "DER", given=der)

@@ -9,15 +9,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import cryptography_vectors
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from brski.errors import Malformed
 from brski.pki.keys import encode_spki
 from brski.seed.profiles import NAMES, DevicePrivateKey, ScalarProfile, profile
-from brski.seed.raw_key import ML_DSA_44, ML_DSA_65, ML_DSA_87
+from brski.seed.raw_key import ED25519, ML_DSA_44, ML_DSA_65, ML_DSA_87
 from brski.seed.secret import Seed
+from tests.kit.known_answers import mldsa_known_answers
 from tests.kit.programs import require_program
 from tests.unit.seed.openssl_derivation import OpenSSL
 
@@ -164,30 +164,23 @@ def test_open_dice_certificates(vectors: Path) -> None:
     assert seen == {name for name in NAMES if name.startswith("open-dice-")}
 
 
-def key_generation_cases(size: int) -> list[dict[str, str]]:
-    """NIST's known answers for ML-DSA, from the ``cryptography_vectors`` package."""
-    cases: list[dict[str, str]] = []
-    path = f"asymmetric/MLDSA/kat_MLDSA_{size}_det_pure.rsp"
-    with cryptography_vectors.open_vector_file(path, "r") as file:
-        for line in file:
-            name, _, value = line.strip().partition(" = ")
-            if name == "count":
-                cases.append({})
-            elif value:
-                cases[-1][name] = value
-    return cases
-
-
 @pytest.mark.parametrize(
     ("kind", "size"), [(ML_DSA_44, 44), (ML_DSA_65, 65), (ML_DSA_87, 87)], ids=["44", "65", "87"]
 )
 def test_ml_dsa_key_generation_known_answers(kind: Any, size: int) -> None:
     """FIPS 204 algorithm 6: xi to public key."""
-    cases = key_generation_cases(size)
-    assert len(cases) >= 10
+    cases = mldsa_known_answers(size)
+    assert len(cases) == 100
     for case in cases:
-        key = kind.load(bytes.fromhex(case["xi"]))
-        assert key.public_key().public_bytes_raw().hex() == case["pk"]
+        assert kind.load(case["xi"]).public_key().public_bytes_raw() == case["pk"]
+
+
+def test_ed25519_key_of_rfc_8032() -> None:
+    """§7.1, test 1: the 32 octets of the private key to the public one."""
+    private = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+    public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    key = ED25519.load(bytes.fromhex(private))
+    assert key.public_key().public_bytes_raw().hex() == public
 
 
 # -- lengths

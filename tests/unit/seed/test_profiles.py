@@ -79,6 +79,13 @@ def test_a_broken_profile_is_refused(
         profile(points[0][0])
 
 
+@pytest.mark.parametrize("name", ["ACME-P256", "acme_p256", "acme--p256", "a" * 65, "acme p256"])
+def test_a_name_that_no_record_could_hold_is_not_looked_for(install: Install, name: str) -> None:
+    install((name, f"{HERE}:FOREIGN"))
+    with pytest.raises(UnknownFormat):
+        profile(name)
+
+
 def test_the_refusal_names_what_is_there() -> None:
     with pytest.raises(UnknownFormat) as caught:
         profile("no-such")
