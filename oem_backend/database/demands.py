@@ -99,6 +99,8 @@ class DemandBook:
         """
         with self._lock:
             try:
+                if self._stands(demand, now_s):
+                    return Asked.BEFORE
                 with transaction(self._connection):
                     return self._judge_and_write(demand, registrar, now_s)
             except sqlite3.Error as err:
@@ -109,9 +111,13 @@ class DemandBook:
         with self._lock:
             self._connection.close()
 
+    def _stands(self, demand: Demand, now_s: int) -> bool:
+        values = (demand.digest, now_s - self._limits.again_s)
+        return self._connection.execute(_STANDING, values).fetchone() is not None
+
     def _judge_and_write(self, demand: Demand, registrar: bytes, now_s: int) -> Asked:
         execute, limits = self._connection.execute, self._limits
-        if execute(_STANDING, (demand.digest, now_s - limits.again_s)).fetchone():
+        if self._stands(demand, now_s):  # by another process, meanwhile
             return Asked.BEFORE
         in_all, its_own = execute(_COUNTED, (registrar, now_s - DAY_S)).fetchone()
         if in_all >= limits.per_day or its_own >= limits.per_registrar_and_day:
