@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice, pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -33,8 +33,10 @@ from brski import registry
 from brski.errors import ChainInvalid, KeyNotAllowed, Malformed, PinMismatch
 from brski.pki.extensions import authority_key_identifier, subject_key_identifier
 from brski.pki.keys import public_key_of_certificate, spki_of
-from brski.pki.known_paths import KnownPaths, Path
+from brski.pki.known_paths import WhileValid
 from brski.pki.signer import PublicKey
+
+Path: TypeAlias = tuple[x509.Certificate, ...]
 
 INTERMEDIATES_LIMIT: Final = 6  # certificates between leaf and anchor
 POOL_LIMIT: Final = 16  # certificates from which a path may be made
@@ -88,7 +90,14 @@ class TrustAnchors:
     RFC 5280 §6.1.1 (d).
     """
 
-    __slots__ = ("_allow_end_entity_anchor", "_anchors", "_by_subject", "_known", "_policies")
+    __slots__ = (
+        "_allow_end_entity_anchor",
+        "_anchors",
+        "_by_subject",
+        "_issuers",
+        "_known",
+        "_policies",
+    )
 
     def __init__(
         self, anchors: Sequence[x509.Certificate], *, allow_end_entity_anchor: bool = False
@@ -97,7 +106,10 @@ class TrustAnchors:
             raise ChainInvalid("no trust anchor")
         self._anchors = tuple(dict.fromkeys(anchors))
         self._allow_end_entity_anchor = allow_end_entity_anchor
-        self._known = KnownPaths()
+        self._known: WhileValid[tuple[x509.Certificate, Path, bool], Path] = WhileValid()
+        # the policy that trusts the first certificate of a path, for what it issues, since the
+        # path above was judged
+        self._issuers: WhileValid[Path, PolicyBuilder] = WhileValid()
         self._by_subject: dict[x509.Name, list[x509.Certificate]] = {}
         # the verifier's policy for paths up to this anchor; None where only the own walk can judge
         self._policies: dict[x509.Certificate, PolicyBuilder | None] = {}
@@ -121,8 +133,8 @@ class TrustAnchors:
     ) -> tuple[x509.Certificate, ...]:
         """Find a path from *leaf* to an anchor that holds at that time.
 
-        A path that held before holds again while none of its dates is passed: its signatures are
-        not verified a second time (:mod:`brski.pki.known_paths`).
+        A path that held before holds again while none of its dates is passed, and so does the part
+        of it above a leaf: no signature is verified a second time (:mod:`brski.pki.known_paths`).
 
         Signatures, names, validity, BasicConstraints, path lengths, keyCertSign, kinds of keys and
         signatures are checked on every certificate of it, and that no critical extension is
@@ -147,7 +159,8 @@ class TrustAnchors:
         path = self._known.get(question, at)
         if path is None:
             path = self._validate(leaf, intermediates, at=at, ignore_leaf_expiry=ignore_leaf_expiry)
-            self._known.keep(question, path)
+            dated = path[1:] if ignore_leaf_expiry and len(path) > 1 else path
+            self._known.keep(question, path, dated)
         return path
 
     def validate_without_clock(
@@ -213,11 +226,18 @@ class TrustAnchors:
         if at is None or policy is None or walked:
             _walk(path, at, ignore_leaf_expiry)
             return
-        verifier = policy.time(at).build_client_verifier()
-        try:
-            verifier.verify(leaf, list(path[1:-1]))
-        except VerificationError as err:
-            raise ChainInvalid(f"{_called(leaf)}: {err}", section=_SECTION) from err
+        between = path[1:-1]
+        known = self._issuers.get(path[1:], at) if between else None
+        _verify(leaf, () if known else between, known or policy, at)
+        if between and not known:
+            self._issuers.keep(path[1:], _device_policy(path[1]), path[1:])
+
+
+def _verify(leaf: x509.Certificate, between: Path, policy: PolicyBuilder, at: datetime) -> None:
+    try:
+        policy.time(at).build_client_verifier().verify(leaf, list(between))
+    except VerificationError as err:
+        raise ChainInvalid(f"{_called(leaf)}: {err}", section=_SECTION) from err
 
 
 def _likely_issuers(

@@ -1,4 +1,4 @@
-"""Paths that were judged valid, kept for as long as no date in them says otherwise.
+"""What was found about paths that are valid, kept for as long as no date in them says otherwise.
 
 A signature that verified once over the same octets verifies always; what changes is the time. So a
 judged path holds again at any moment within the validity of every certificate on it, and outside
@@ -8,49 +8,48 @@ of that it is judged anew. Nothing that was refused is kept. RFC 5280 §6.1.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, Generic, TypeVar
 
 from cryptography import x509
 
-Path: TypeAlias = tuple[x509.Certificate, ...]
-Question: TypeAlias = tuple[x509.Certificate, Path, bool]
-"""Leaf, certificates to make a path from, and whether the leaf's end is passed over."""
-
 _LIMIT: Final = 256  # ours: a device asks several times within a minute or two
+
+_Question = TypeVar("_Question", bound=Hashable)
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    path: Path
+class _Dated(Generic[_Answer]):
+    answer: _Answer
     since: datetime
     until: datetime
 
 
-class KnownPaths:
-    """The paths to one set of anchors; the one unused for longest makes room."""
+class WhileValid(Generic[_Question, _Answer]):
+    """Answers by question, each within dates; the one unused for longest makes room."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_kept",)
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Question, _Known] = OrderedDict()
+        self._kept: OrderedDict[_Question, _Dated[_Answer]] = OrderedDict()
 
-    def get(self, question: Question, at: datetime) -> Path | None:
-        """The path that answered *question* before, if it holds at that moment (aware) too."""
-        known = self._known.get(question)
-        if known is None or not known.since <= at <= known.until:
+    def get(self, question: _Question, at: datetime) -> _Answer | None:
+        """The answer to *question* that was kept, if it holds at that moment (aware) too."""
+        kept = self._kept.get(question)
+        if kept is None or not kept.since <= at <= kept.until:
             return None
-        self._known.move_to_end(question)
-        return known.path
+        self._kept.move_to_end(question)
+        return kept.answer
 
-    def keep(self, question: Question, path: Path) -> None:
-        """Keep *path*, leaf first, which was judged whole and found valid."""
-        dated = path[1:] if question[2] and len(path) > 1 else path
-        self._known[question] = _Known(
-            path,
-            since=max(certificate.not_valid_before_utc for certificate in path),
-            until=min(certificate.not_valid_after_utc for certificate in dated),
-        )
-        if len(self._known) > _LIMIT:
-            self._known.popitem(last=False)
+    def keep(
+        self, question: _Question, answer: _Answer, certificates: Iterable[x509.Certificate]
+    ) -> None:
+        """Keep *answer* for as long as every one of *certificates*, one at least, is valid."""
+        dates = [(one.not_valid_before_utc, one.not_valid_after_utc) for one in certificates]
+        since, until = max(start for start, _ in dates), min(end for _, end in dates)
+        self._kept[question] = _Dated(answer, since, until)
+        if len(self._kept) > _LIMIT:
+            self._kept.popitem(last=False)

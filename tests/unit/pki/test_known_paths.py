@@ -9,12 +9,13 @@ import pytest
 from cryptography import x509
 
 from brski.errors import ChainInvalid
-from brski.pki import known_paths
+from brski.pki import chain, known_paths
 from brski.pki.chain import TrustAnchors
-from brski.pki.known_paths import KnownPaths
+from brski.pki.known_paths import WhileValid
 from tests.kit import pki
 
 SECOND = timedelta(seconds=1)
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.99"), b"\5\0")
 
 
 class Counting(TrustAnchors):
@@ -89,18 +90,82 @@ def test_altered_certificate_is_another() -> None:
         anchors.validate(altered, device.intermediates, at=pki.NOW)
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many certificates between leaf and trust the library's verifier was given, each time."""
+    between: list[int] = []
+    verify = chain._verify
+
+    def listening(leaf: Any, certificates: Any, *rest: Any) -> None:
+        between.append(len(certificates))
+        verify(leaf, certificates, *rest)
+
+    monkeypatch.setattr(chain, "_verify", listening)
+    return between
+
+
+def test_issuer_is_judged_once_for_all_its_devices(asked: list[int]) -> None:
+    """What lies above a leaf was judged with the first; the second adds one signature."""
+    oem = pki.make_pki()
+    anchors = TrustAnchors([oem.root])
+    for serial_number in ("SN-1", "SN-2", "SN-3"):
+        device = pki.make_idevid(oem, serial_number)
+        found = anchors.validate(device.certificate, device.intermediates, at=pki.NOW)
+        assert found == device.chain
+    assert asked == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param({"not_after": pki.NOW - SECOND}, id="expired"),
+        pytest.param({"not_before": pki.NOW + SECOND}, id="not-yet"),
+        pytest.param({"extra": [(UNKNOWN, True)]}, id="unknown-critical-extension"),
+    ],
+)
+def test_odd_device_of_a_known_issuer_is_refused(odd: dict[str, Any], asked: list[int]) -> None:
+    """A leaf is judged whole, whoever has vouched for its issuer."""
+    oem = pki.make_pki()
+    anchors = TrustAnchors([oem.root])
+    good = pki.make_idevid(oem, "SN-1")
+    anchors.validate(good.certificate, good.intermediates, at=pki.NOW)
+    bad = pki.make_idevid(oem, "SN-2", **odd)
+    with pytest.raises(ChainInvalid):
+        anchors.validate(bad.certificate, bad.intermediates, at=pki.NOW)
+    assert asked == [1, 0]
+
+
+def test_namesake_of_a_known_issuer_is_not_known(asked: list[int]) -> None:
+    """Another key under the same names: its devices lead nowhere."""
+    oem, namesake = pki.make_pki(), pki.make_pki()
+    anchors = TrustAnchors([oem.root])
+    good, forged = pki.make_idevid(oem), pki.make_idevid(namesake)
+    anchors.validate(good.certificate, good.intermediates, at=pki.NOW)
+    for intermediates in (good.intermediates, forged.intermediates, forged.issuers):
+        with pytest.raises(ChainInvalid):
+            anchors.validate(forged.certificate, intermediates, at=pki.NOW)
+
+
+def test_issuer_that_has_ended_is_known_no_more(asked: list[int]) -> None:
+    """Its devices end with it."""
+    oem = pki.make_pki(not_after=pki.NOT_AFTER)
+    anchors = TrustAnchors([oem.root])
+    one, two = pki.make_idevid(oem, "SN-1"), pki.make_idevid(oem, "SN-2")
+    anchors.validate(one.certificate, one.intermediates, at=pki.NOW)
+    with pytest.raises(ChainInvalid):
+        anchors.validate(two.certificate, two.intermediates, at=pki.NOT_AFTER + SECOND)
+    assert asked == [1, 1]
+
+
 def test_unused_for_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded whoever asks."""
     monkeypatch.setattr(known_paths, "_LIMIT", 2)
-    known = KnownPaths()
-    one, two, three = (
-        ((device.certificate, device.intermediates, False), device.chain)
-        for device in (_device(), _device(), _device())
-    )
-    known.keep(*one)
-    known.keep(*two)
-    assert known.get(one[0], pki.NOW) == one[1]
-    known.keep(*three)
-    assert known.get(two[0], pki.NOW) is None
-    assert known.get(one[0], pki.NOW) == one[1]
-    assert known.get(three[0], pki.NOW) == three[1]
+    kept: WhileValid[str, int] = WhileValid()
+    certificate = _device().certificate
+    kept.keep("one", 1, [certificate])
+    kept.keep("two", 2, [certificate])
+    assert kept.get("one", pki.NOW) == 1
+    kept.keep("three", 3, [certificate])
+    assert kept.get("two", pki.NOW) is None
+    assert kept.get("one", pki.NOW) == 1
+    assert kept.get("three", pki.NOW) == 3
