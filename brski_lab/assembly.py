@@ -24,12 +24,12 @@ def read_table(path: Path) -> Iterator[BuildEntry]:
     Args:
         path: text, on each line a chip id in hex, a serial number, and ``carried`` or ``asserted``,
             each behind a space; ``replace`` may follow. Empty lines and lines that begin with ``#``
-            are passed over.
+            are passed over. ASCII; lines end in LF alone.
 
     Raises:
         Malformed: a line that is something else, with its number.
     """
-    for number, line in enumerate(read_file(path).decode("utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(read_file(path)), start=1):
         if not line or line.startswith("#"):
             continue
         found = _LINE.fullmatch(line)
@@ -41,6 +41,17 @@ def read_table(path: Path) -> Iterator[BuildEntry]:
             presentation=Presentation(found[3]),
             replace=bool(found[4]),
         )
+
+
+def _lines(octets: bytes) -> list[str]:
+    if octets.startswith(b"\xef\xbb\xbf"):
+        raise Malformed("the table begins with a byte order mark")
+    for number, line in enumerate(octets.split(b"\n"), start=1):
+        if b"\r" in line:
+            raise Malformed(f"line {number} has CR in it; lines end in LF alone")
+        if not line.isascii():
+            raise Malformed(f"line {number} is not ASCII")
+    return octets.decode("ascii").split("\n")
 
 
 def sign_build_list(

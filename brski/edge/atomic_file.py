@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ _MAY_PASS: Final = frozenset(
         errno.ENOSPC,
         errno.EDQUOT,
         errno.EROFS,
+        errno.EFBIG,  # RLIMIT_FSIZE, or a file system's own limit
         errno.EIO,
         errno.EMFILE,
         errno.ENFILE,
@@ -29,6 +31,31 @@ _MAY_PASS: Final = frozenset(
         errno.EBUSY,
     }
 )
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether what the system said may pass by itself: a full, read-only or failing disk, no
+    descriptors left.
+    """
+    return error.errno in _MAY_PASS
+
+
+def open_input(path: Path) -> BinaryIO:
+    """Open a file that came from outside, to be read; never waits.
+
+    Raises:
+        FileUnusable: missing, not permitted, or no regular file: a pipe or a device has no end
+            that could be looked at before anything is done.
+        Unavailable: the disk fails.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as err:
+        raise file_error(err, path, "read") from err
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileUnusable(f"{path} is no regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def file_error(error: OSError, path: Path, doing: str) -> OnboardingError:
@@ -45,7 +72,7 @@ def file_error(error: OSError, path: Path, doing: str) -> OnboardingError:
     """
     said = os.strerror(error.errno) if error.errno is not None else str(error)
     reason = f"{path} cannot be {doing}: {said}"
-    if error.errno in _MAY_PASS:
+    if may_pass(error):
         return Unavailable(reason)
     return FileUnusable(reason)
 

@@ -21,6 +21,7 @@ from typing import Final
 import typer
 from typer.main import get_command
 
+from brski.edge.atomic_file import may_pass
 from brski.errors import LocalError, OnboardingError, Unavailable
 
 DONE: Final = 0
@@ -81,7 +82,7 @@ def run(app: typer.Typer, argv: Sequence[str] | None, program: str) -> int:
     except OSError as err:
         _tell(program, str(err))
         log.debug("system call failed", exc_info=True)
-        return MISUSE
+        return TRY_AGAIN if may_pass(err) else MISUSE
     except Exception as err:  # the last resort of a process: one line, no traceback
         log.debug("unexpected", exc_info=True)
         said = f"{type(err).__name__}: {err}" if str(err) else type(err).__name__

@@ -26,6 +26,7 @@ from brski.idevid.signed_chunks import (
     check_counts,
     check_order,
     key_digest,
+    parse_each,
     select_key,
 )
 from brski.pki import cbor
@@ -95,7 +96,9 @@ class BuildListWriter:
             entry.replace,
         ]
         _parse_entry(item)
-        check_order(self._previous, entry.serial_number, BatchRefused)
+        check_order(
+            self._previous, entry.serial_number, BatchRefused, what="entry", number=self._count
+        )
         self._chunks.add(item)
         self._previous = entry.serial_number
         self._count += 1
@@ -164,9 +167,10 @@ class BuildList:
         """Every entry, by ascending serial number; each call reads the file anew.
 
         Raises:
+            Malformed: one that is none; the reason has its number, from 0.
             BatchRefused: the file has changed since it was opened.
         """
-        return map(_parse_entry, self._chunks.records())
+        return parse_each(self._chunks.records(), _parse_entry, "entry")
 
 
 def open_build_list(file: BinaryIO, signers: Mapping[str, PublicKey]) -> BuildList:
@@ -234,8 +238,8 @@ def _check_entries(found: BuildList) -> None:
     runs = []
     entries = found.entries()
     while run := list(islice(entries, MOST_RECORDS_A_CHUNK)):
-        for entry in run:
-            check_order(previous, entry.serial_number, BatchRefused)
+        for number, entry in enumerate(run, start=count):
+            check_order(previous, entry.serial_number, BatchRefused, what="entry", number=number)
             previous = entry.serial_number
         count += len(run)
         runs.append(b"".join(sorted(_mark(entry.chip_id) for entry in run)))
@@ -260,6 +264,8 @@ def _marks_of(run: bytes) -> Iterator[bytes]:
 
 
 def _two_serial_numbers(found: BuildList, mark: bytes) -> str:
-    same = [entry for entry in found.entries() if _mark(entry.chip_id) == mark]
-    numbers = " and ".join(entry.serial_number for entry in same[:2])
-    return f"chip {same[0].chip_id.hex()} has two serial numbers, {numbers}"
+    entries = enumerate(found.entries())
+    same = [(number, entry) for number, entry in entries if _mark(entry.chip_id) == mark]
+    numbers = " and ".join(entry.serial_number for _, entry in same[:2])
+    at, entry = same[1]
+    return f"entry {at}: chip {entry.chip_id.hex()} has two serial numbers, {numbers}"

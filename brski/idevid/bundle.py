@@ -28,6 +28,7 @@ from brski.idevid.signed_chunks import (
     check_counts,
     check_order,
     key_digest,
+    parse_each,
     select_key,
 )
 from brski.pki import cbor, extensions, keys
@@ -137,7 +138,13 @@ class BundleWriter:
         """
         item = _encode_device(device)
         _parse_device(item)
-        check_order(self._previous, device.serial_number, BundleRefused)
+        check_order(
+            self._previous,
+            device.serial_number,
+            BundleRefused,
+            what="record",
+            number=self._record_count,
+        )
         self._chunks.add(item)
         self._previous = device.serial_number
         self._record_count += 1
@@ -212,13 +219,13 @@ class Bundle:
             BundleRefused: the file has changed since it was opened.
         """
         shapes = Shapes()
-        for item in self._chunks.records():
-            yield self._record_of(_parse_device(item), shapes)
+        for number, item in enumerate(self._chunks.records()):
+            yield self._record_of(number, _parse_device(item), shapes)
 
-    def _record_of(self, device: CertifiedDevice, shapes: Shapes) -> DeviceRecord:
+    def _record_of(self, number: int, device: CertifiedDevice, shapes: Shapes) -> DeviceRecord:
         origin = self.header.origin
         parts = shapes.fit(device.certificate, device.serial_number)
-        spki = self._certified_spki(device, shapes) if parts is None else parts.spki
+        spki = self._certified_spki(number, device, shapes) if parts is None else parts.spki
         return DeviceRecord(
             idevid_issuer=self._idevid_issuer,
             serial_number=device.serial_number,
@@ -232,7 +239,7 @@ class Bundle:
             generation=origin.generation,
         )
 
-    def _certified_spki(self, device: CertifiedDevice, shapes: Shapes) -> bytes:
+    def _certified_spki(self, number: int, device: CertifiedDevice, shapes: Shapes) -> bytes:
         try:
             spki = certified_spki(
                 device.certificate,
@@ -240,7 +247,7 @@ class Bundle:
                 serial_number=device.serial_number,
             )
         except PeerError as err:
-            raise type(err)(f"record of {device.serial_number}: {err.reason}") from err
+            raise type(err)(f"record {number}, {device.serial_number}: {err.reason}") from err
         shapes.learn(device.certificate, device.serial_number)
         return spki
 
@@ -279,8 +286,8 @@ def open_bundle(file: BinaryIO, factories: Mapping[str, PublicKey]) -> Bundle:
 def _check_counts(header: BundleHeader, chunks: ChunkReader) -> None:
     records = revocations = 0
     previous = ""
-    for device in map(_parse_device, chunks.records()):
-        check_order(previous, device.serial_number, BundleRefused)
+    for device in parse_each(chunks.records(), _parse_device, "record"):
+        check_order(previous, device.serial_number, BundleRefused, what="record", number=records)
         previous = device.serial_number
         records += 1
         revocations += len(device.replaces)
@@ -407,9 +414,9 @@ def _parse_revocation(item: cbor.Item) -> Revocation:
 def _check_replaces(device: CertifiedDevice) -> None:
     for before, after in pairwise(device.replaces):
         if before >= after:
-            raise Malformed(f"record of {device.serial_number}: its revocations are out of order")
+            raise Malformed(f"{device.serial_number}: its revocations are out of order")
     if not device.replaces:
         return
     own = hashlib.sha256(device.certificate).digest()
     if any(entry.certificate_sha256 == own for entry in device.replaces):
-        raise Malformed(f"record of {device.serial_number} revokes its own certificate")
+        raise Malformed(f"{device.serial_number} revokes its own certificate")

@@ -9,13 +9,15 @@ given by the caller; no path is opened here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import BinaryIO, Final, TypeVar
 
-from brski.errors import Malformed, Refused, TooLarge, UnknownFormat
+from brski.errors import Malformed, PeerError, Refused, TooLarge, UnknownFormat
 from brski.idevid import fields
 from brski.pki import cbor, cose, keys
 from brski.pki.signer import PublicKey, Signer
+
+T = TypeVar("T")
 
 MOST_RECORDS_A_CHUNK: Final = 10_000
 MOST_CHUNKS: Final = 16_384
@@ -62,15 +64,39 @@ def select_key(
     return public_key
 
 
-def check_order(previous: str, serial_number: str, refusal: type[Refused]) -> None:
+def check_order(
+    previous: str, serial_number: str, refusal: type[Refused], *, what: str, number: int
+) -> None:
     """Raise *refusal* unless *serial_number* comes after *previous*, in order of ASCII octets.
 
     Both are ASCII, so the order of their characters is that of their octets.
+
+    Args:
+        what, number: how the record is called in a refusal, and its number in the file, from 0.
     """
     if serial_number == previous:
-        raise refusal(f"serial number {serial_number} comes twice")
+        raise refusal(f"{what} {number}: serial number {serial_number} comes twice")
     if serial_number < previous:
-        raise refusal(f"serial number {serial_number} comes after {previous}")
+        raise refusal(f"{what} {number}: serial number {serial_number} comes after {previous}")
+
+
+def parse_each(
+    items: Iterable[cbor.Item], parse: Callable[[cbor.Item], T], what: str
+) -> Iterator[T]:
+    """Every item as *parse* takes it.
+
+    Args:
+        what: how one is called in a refusal.
+
+    Raises:
+        PeerError: whatever *parse* raises; the reason begins with the item's number, from 0.
+    """
+    for number, item in enumerate(items):
+        try:
+            parsed = parse(item)
+        except PeerError as err:
+            raise type(err)(f"{what} {number}: {err.reason}", section=err.section) from None
+        yield parsed
 
 
 def check_counts(found: Mapping[str, int], said: Mapping[str, int], refusal: type[Refused]) -> None:
@@ -230,11 +256,9 @@ class ChunkReader:
         position = self._start
         for index in range(len(self._digests)):
             self._file.seek(position)  # the caller may have moved it between two records
-            chunk = cbor.decode(self._read_chunk(index), max_octets=MOST_CHUNK_OCTETS)
+            chunk = self._read_chunk(index)
             position = self._file.tell()
-            yield from fields.take_array(
-                chunk, f"chunk {index}", least=1, most=MOST_RECORDS_A_CHUNK
-            )
+            yield from _parse_chunk(chunk, index)
 
     def _read_chunk(self, index: int) -> bytes:
         chunk = self._read_item(MOST_CHUNK_OCTETS, f"chunk {index}")
@@ -267,6 +291,14 @@ class ChunkReader:
         if len(content) != octets:
             raise Malformed(f"the file ends early, in its {what}")
         return content
+
+
+def _parse_chunk(chunk: bytes, index: int) -> list[cbor.Item]:
+    try:
+        items = cbor.decode(chunk, max_octets=MOST_CHUNK_OCTETS)
+    except PeerError as err:
+        raise type(err)(f"chunk {index}: {err.reason}", section=err.section) from None
+    return fields.take_array(items, f"chunk {index}", least=1, most=MOST_RECORDS_A_CHUNK)
 
 
 def _parse_payload(payload: bytes) -> tuple[bytes, tuple[bytes, ...]]:

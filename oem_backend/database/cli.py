@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from brski.edge.atomic_file import file_error
+from brski.edge.atomic_file import open_input
 from brski.edge.cli import REFUSED, print_json, printable
 from brski.edge.serve import run_loop
 from brski.edge.signers.file import load_chain, load_private_key
@@ -64,11 +64,7 @@ def load(
     """Bring a bundle in: whole or not at all. The same bundle again changes nothing."""
     configured = settings_of(settings)
     factories = _factories(configured)
-    try:
-        stream = bundle.open("rb")
-    except OSError as err:
-        raise file_error(err, bundle, "read") from err
-    with stream, _progress_bar() as progress:
+    with open_input(bundle) as stream, _progress_bar() as progress:
         report = load_bundle(
             configured.path, stream, factories, now=now(), late=late, progress=progress
         )

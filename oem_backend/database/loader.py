@@ -240,12 +240,13 @@ def _stage(
     try:
         connection.executemany(_STAGE, map(_staged, _judged(bundle, at, progress)))
     except sqlite3.IntegrityError as err:
-        raise BundleRefused(f"record of {at.serial_number}: its key comes twice") from err
+        raise BundleRefused(f"record {at.number}, {at.serial_number}: its key comes twice") from err
     connection.execute("COMMIT")
 
 
 @dataclass(slots=True)
 class _Position:
+    number: int = 0
     serial_number: str = ""
 
 
@@ -268,12 +269,12 @@ def _judged(
     judge = _Judge(bundle)
     total = bundle.header.record_count
     for count, record in enumerate(bundle.records(), start=1):
-        at.serial_number = record.serial_number
+        at.number, at.serial_number = count - 1, record.serial_number
         try:
             judge.check(record)
         except ChainInvalid as err:
             raise ChainInvalid(
-                f"record of {record.serial_number}: {err.reason}", section=err.section
+                f"record {at.number}, {record.serial_number}: {err.reason}", section=err.section
             ) from err
         yield record
         if progress is not None and (count % _GROUP == 0 or count == total):

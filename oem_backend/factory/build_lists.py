@@ -14,6 +14,7 @@ from brski.idevid.build_list import BuildList
 from oem_backend.factory.ledger import KnownList, Ledger
 
 _REPLACE: Final = "a second certificate is an entry with replace"
+_ALIKE: Final = "the case of letters, 0 and O, and 1, I and L do not tell two devices apart"
 
 
 def begin_list(wanted: BuildList, *, terms: bytes, idevid_issuer: bytes, ledger: Ledger) -> int:
@@ -30,7 +31,8 @@ def begin_list(wanted: BuildList, *, terms: bytes, idevid_issuer: bytes, ledger:
     Raises:
         BatchRefused: a generation that is not above the last; a chip of no batch, or of another
             product's; a chip or serial number that was certified before, without ``replace``; a
-            re-issue that is dated no later than what it replaces. The list is not on record then.
+            re-issue that is dated no later than what it replaces; a serial number that looks like
+            another one. The list is not on record then.
         SettingsError: a part of it was certified under other settings.
     """
     known = _begun_before(wanted, terms, ledger)
@@ -41,6 +43,7 @@ def begin_list(wanted: BuildList, *, terms: bytes, idevid_issuer: bytes, ledger:
             _check_chips(number, wanted, ledger)
             _check_certified(number, wanted, idevid_issuer, ledger)
             _check_waiting(number, ledger)
+            _check_looks(number, idevid_issuer, ledger)
     except BatchRefused:
         if known is not None:
             ledger.drop_list(known.number)
@@ -124,4 +127,20 @@ def _check_waiting(number: int, ledger: Ledger) -> None:
             f"chip {chip_id.hex()} as {serial_number}: chip {waiting_chip_id.hex()} waits to be "
             f"certified as {waiting_number} on demand",
             hint="an entry with replace takes it off record",
+        )
+
+
+def _check_looks(number: int, issuer: bytes, ledger: Ledger) -> None:
+    """docs/oem-formats.md: whoever reads a label must not take one device for another."""
+    if alike := ledger.alike(number):
+        raise BatchRefused(f"serial numbers {alike[0]} and {alike[1]} look alike", hint=_ALIKE)
+    if alike := ledger.alike_in_use(number, issuer):
+        raise BatchRefused(
+            f"serial number {alike[0]} looks like {alike[1]}, which is in use under this issuer",
+            hint=_ALIKE,
+        )
+    if alike := ledger.waiting.alike(number):
+        raise BatchRefused(
+            f"serial number {alike[0]} looks like {alike[1]}, which waits for a demand",
+            hint=_ALIKE,
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from brski.edge.atomic_file import open_atomically, remove_leftovers
+from brski.edge.atomic_file import open_atomically, open_input, remove_leftovers
 from brski.errors import BatchRefused, StateError, Unavailable
 from brski.pki.signer import PublicKey
 from brski.seed.batch_file import SeedBatch
@@ -97,18 +97,19 @@ def take_in(
     """Take a batch in, or say why not; nothing of a refused one stays.
 
     Args:
-        path: the batch file.
+        path: the batch file; a regular one.
         vendors: public key by vendor id.
         accept_gap: take it although batches before it are missing.
         progress: called with the chunks that are done, and those there are.
 
     Raises:
         BatchRefused, SignatureInvalid, Malformed, UnknownFormat, TooLarge: the whole batch.
+        FileUnusable: there is no such file.
         Unavailable: an earlier batch is missing, a worker failed, or the disk is full; try again.
 
     docs/seed-batch.md; docs/factory.md.
     """
-    with path.open("rb") as stream:
+    with open_input(path) as stream:
         batch = open_any_batch(stream, vendors, keys.recipients)
         if ledger.batch(batch.digest) is not None:
             return _report(batch, Intake.ALREADY)

@@ -21,6 +21,7 @@ from brski.idevid.bundle import Revocation
 from brski.idevid.record import Presentation
 from brski.seed.batch import BatchHeader
 from oem_backend.factory import waiting
+from oem_backend.factory.looks import look_of
 from oem_backend.factory.work import SeenChip
 
 _SCHEMA: Final = (
@@ -97,6 +98,11 @@ _SCHEMA: Final = (
         WHERE ended_by IS NULL;
     """,
     waiting.SCHEMA,
+    f"""
+    CREATE INDEX certificate_by_look ON certificate ({look_of("serial_number")}, idevid_issuer)
+        WHERE ended_by IS NULL;
+    CREATE INDEX waiting_by_look ON waiting ({look_of("serial_number")});
+    """,
 )
 
 _ENTER_ENTRY: Final = """
@@ -125,6 +131,10 @@ JOIN build_list ON build_list.number = certificate.build_list
 WHERE entry.build_list = :list AND {condition}
 ORDER BY entry.place, certificate.rowid DESC LIMIT 1
 """
+_ALIKE: Final = f"""
+SELECT min(serial_number), max(serial_number) FROM entry WHERE build_list = ?
+GROUP BY {look_of("serial_number")} HAVING count(*) > 1 ORDER BY min(place) LIMIT 1
+"""  # noqa: S608 - of this module's constants
 # What the replace entries of a list at work end: what their chip has, and what their number has.
 _REPLACED: Final = """
 SELECT entry.place AS place, certificate.rowid AS ended
@@ -143,6 +153,17 @@ ORDER BY replaced.place, idevid_issuer, serial_number, sha256
 """  # noqa: S608 - of this module's constants
 _END_REPLACED: Final = f"""
 UPDATE certificate SET ended_by = :list WHERE rowid IN (SELECT ended FROM ({_REPLACED}))
+"""  # noqa: S608 - of this module's constants
+# CROSS: SQLite keeps to this order, and takes the index.
+_ALIKE_IN_USE: Final = f"""
+SELECT entry.serial_number, certificate.serial_number
+FROM entry CROSS JOIN certificate
+    ON {look_of("certificate.serial_number")} = {look_of("entry.serial_number")}
+    AND certificate.idevid_issuer = :issuer
+WHERE entry.build_list = :list AND certificate.ended_by IS NULL
+    AND certificate.serial_number <> entry.serial_number
+    AND certificate.rowid NOT IN (SELECT ended FROM ({_REPLACED}))
+ORDER BY entry.place LIMIT 1
 """  # noqa: S608 - of this module's constants
 _ENTER_CERTIFICATES: Final = """
 INSERT INTO certificate (sha256, idevid_issuer, serial_number, chip_id, build_list)
@@ -402,6 +423,19 @@ class Ledger:
             list=number,
             issuer=idevid_issuer,
         )
+
+    def alike(self, number: int) -> tuple[str, str] | None:
+        """Two serial numbers of a list at work that a person could take for one another."""
+        row = self._db.execute(_ALIKE, (number,)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def alike_in_use(self, number: int, idevid_issuer: bytes) -> tuple[str, str] | None:
+        """A serial number of a list at work, and one that looks like it, is in use under the
+        issuer, and is not ended by this list.
+        """
+        names = {"list": number, "issuer": idevid_issuer}
+        row = self._db.execute(_ALIKE_IN_USE, names).fetchone()
+        return None if row is None else (row[0], row[1])
 
     def not_later(self, number: int, idevid_issuer: bytes, created: int) -> KnownCertificate | None:
         """The first entry whose chip and serial number have a certificate of *created* or later."""

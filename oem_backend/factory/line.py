@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from brski.edge.atomic_file import remove_leftovers
+from brski.edge.atomic_file import open_input, remove_leftovers
 from brski.errors import BatchRefused, SettingsError, StateError
 from brski.idevid.build_list import BuildList, open_build_list
 from brski.idevid.bundle import BundleOrigin, BundleWriter, Revocation
@@ -107,7 +107,7 @@ def make_bundles(
         Unavailable: a worker failed or the disk is full; nothing is lost, try again.
         StateError: the store has lost a batch or a bundle.
     """
-    with build_list.open("rb") as file:
+    with open_input(build_list) as file:
         wanted = open_build_list(file, line.assemblers)
         known = ledger.build_list(wanted.digest)
         if known is not None and known.finished:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from brski.edge.atomic_file import remove_leftovers
+from brski.edge.atomic_file import open_input, remove_leftovers
 from brski.errors import BatchRefused, StateError, Unavailable
 from brski.idevid.build_list import open_build_list
 from brski.idevid.bundle import BundleOrigin
@@ -70,7 +70,7 @@ def register_list(line: Line, build_list: Path, *, ledger: Ledger) -> Registered
         SettingsError: settings that no certificate can be made with.
         Unavailable: the disk.
     """
-    with build_list.open("rb") as file:
+    with open_input(build_list) as file:
         wanted = open_build_list(file, line.assemblers)
         known = ledger.build_list(wanted.digest)
         repeated = known is not None and known.finished

@@ -14,6 +14,7 @@ from typing import Final
 from brski.edge.sqlite import transaction
 from brski.idevid.demand import Demand
 from brski.idevid.record import Presentation
+from oem_backend.factory.looks import look_of
 
 SCHEMA: Final = """
     -- entries of build lists that wait for somebody to meet the device
@@ -60,6 +61,17 @@ FROM entry JOIN waiting
     ON waiting.serial_number = entry.serial_number OR waiting.chip_id = entry.chip_id
 WHERE entry.build_list = ? AND NOT entry.replaces ORDER BY entry.place LIMIT 1
 """
+_ALIKE: Final = f"""
+SELECT entry.serial_number, waiting.serial_number
+FROM entry CROSS JOIN waiting
+    ON {look_of("waiting.serial_number")} = {look_of("entry.serial_number")}
+WHERE entry.build_list = :list AND waiting.serial_number <> entry.serial_number
+    AND NOT EXISTS (
+        SELECT 1 FROM entry AS other WHERE other.build_list = :list AND other.replaces
+            AND (other.serial_number = waiting.serial_number OR other.chip_id = waiting.chip_id)
+    )
+ORDER BY entry.place LIMIT 1
+"""  # noqa: S608 - of this module's constants
 _FORGET_REPLACED: Final = """
 DELETE FROM waiting WHERE serial_number IN (
     SELECT waiting.serial_number FROM entry JOIN waiting
@@ -134,6 +146,13 @@ class Waiting:
         """
         row = self._db.execute(_TAKEN, (number,)).fetchone()
         return None if row is None else (row[0], row[1], row[2], row[3])
+
+    def alike(self, number: int) -> tuple[str, str] | None:
+        """A serial number of a list at work, and one that looks like it and waits, and is not
+        replaced by this list.
+        """
+        row = self._db.execute(_ALIKE, {"list": number}).fetchone()
+        return None if row is None else (row[0], row[1])
 
     def forget_replaced(self, number: int) -> None:
         """Take what the ``replace`` entries of a list at work name off record; in a transaction."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from brski.edge.signers.key import KeySigner
 from brski.idevid.build_list import BuildEntry, BuildListWriter
 from brski.idevid.bundle import Revocation, open_bundle
 from brski.idevid.record import DeviceRecord, Presentation
+from brski.pki.signer import PublicKey
 from brski.seed.batch import build_header
 from brski.seed.batch_file import MintedBatch, mint
 from brski.seed.cms_keys import CMSPrivateKey
@@ -116,12 +117,13 @@ class FactoryKit:
         accept_gap: bool = False,
         executor: Executor | None = None,
         keys: Keys | None = None,
+        vendors: Mapping[str, PublicKey] | None = None,
     ) -> IntakeReport:
         """Take a batch in, in this process."""
         with self.ledger() as ledger:
             return take_in(
                 path,
-                vendors=self.line.vendors,
+                vendors=vendors or self.line.vendors,
                 keys=keys or self.keys,
                 store=self.store,
                 ledger=ledger,

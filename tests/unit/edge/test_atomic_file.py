@@ -12,6 +12,7 @@ import pytest
 
 from brski.edge.atomic_file import (
     open_atomically,
+    open_input,
     read_file,
     remove_leftovers,
     write_atomically,
@@ -156,3 +157,19 @@ def test_reading_a_missing_file_is_our_fault(tmp_path: Path) -> None:
     """Not an OSError: the caller's table knows LocalError."""
     with pytest.raises(FileUnusable, match="cannot be read"):
         read_file(tmp_path / "none")
+
+
+def test_input_is_a_regular_file(tmp_path: Path) -> None:
+    """Opened without waiting for anybody; what has no end is refused."""
+    good, pipe = tmp_path / "good", tmp_path / "pipe"
+    good.write_bytes(b"content")
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(good)
+    for path in (good, tmp_path / "link"):
+        with open_input(path) as stream:
+            assert stream.read() == b"content"
+    for path in (pipe, tmp_path, Path("/dev/zero")):
+        with pytest.raises(FileUnusable, match="is no regular file"):
+            open_input(path)
+    with pytest.raises(FileUnusable, match="No such file"):
+        open_input(tmp_path / "none")

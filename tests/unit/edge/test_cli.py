@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,6 +128,18 @@ def test_unforeseen_error_is_one_line_that_says_it_is_a_bug(
         "x: error: internal error, this is a bug: KeyError: 'missing'\nhint: --debug shows where\n"
     )
     assert caplog.records[0].exc_info
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.ENOSPC, 3), (errno.EFBIG, 3), (errno.EIO, 3), (errno.EACCES, 2)]
+)
+def test_a_disk_that_may_have_room_again_is_to_be_tried_again(number: int, status: int) -> None:
+    """Wherever in a command it was met."""
+
+    def command() -> None:
+        raise OSError(number, os.strerror(number))
+
+    assert run(_program(command), [], "x") == status
 
 
 def test_system_error_is_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:

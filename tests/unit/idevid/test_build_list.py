@@ -203,12 +203,12 @@ def test_serial_numbers_must_ascend() -> None:
     """As ASCII octets: SN-10 comes before SN-9, and Z before a."""
     _write([_entry(1, serial_number="SN-10"), _entry(2, serial_number="SN-9")])
     _write([_entry(1, serial_number="Z"), _entry(2, serial_number="a")])
-    with pytest.raises(BatchRefused, match="comes after"):
+    with pytest.raises(BatchRefused, match="entry 1: serial number SN-10 comes after SN-9"):
         _write([_entry(1, serial_number="SN-9"), _entry(2, serial_number="SN-10")])
 
 
 def test_a_serial_number_of_two_chips_is_not_written() -> None:
-    with pytest.raises(BatchRefused, match="comes twice"):
+    with pytest.raises(BatchRefused, match="entry 1: serial number SN-1 comes twice"):
         _write([_entry(1, serial_number="SN-1"), _entry(2, serial_number="SN-1")])
 
 

@@ -629,7 +629,7 @@ def test_a_certificate_of_something_else_is_refused_when_its_record_is_read(why:
     found = _open(_resigned(records=_set(2, certificate)))
     records = found.records()
     assert next(records).serial_number == "SN-1"
-    with pytest.raises(error, match="record of SN-2") as refusal:
+    with pytest.raises(error, match="record 1, SN-2") as refusal:
         next(records)
     assert type(refusal.value) is error
 

@@ -35,3 +35,20 @@ def test_another_line_is_refused(tmp_path: Path, line: str) -> None:
     path.write_text(f"0b SN-0 carried\n{line}\n")
     with pytest.raises(Malformed, match="line 2"):
         list(read_table(path))
+
+
+@pytest.mark.parametrize(
+    ("octets", "why"),
+    [
+        (b"0a SN-1 carried\r\n", "line 1 has CR"),
+        (b"# chips\n0a SN-1 carried\r\n", "line 2 has CR"),
+        (b"\xef\xbb\xbf0a SN-1 carried\n", "byte order mark"),
+        (b"# J\xc3\xbcrgen's\n", "line 1 is not ASCII"),
+        (b"0a SN-1\xe2\x80\x8b carried\n", "line 1 is not ASCII"),
+    ],
+)
+def test_text_of_another_program_is_refused(tmp_path: Path, octets: bytes, why: str) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(octets)
+    with pytest.raises(Malformed, match=why):
+        list(read_table(path))
