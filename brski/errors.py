@@ -189,6 +189,10 @@ class VoucherRejected(Refused):
     """The pledge reported that it does not accept the voucher (RFC 8995 §5.7)."""
 
 
+class NotSignedHere(Refused):
+    """Data that a device's key is not for; its signer does not sign it."""
+
+
 class BatchRefused(Refused):
     """A seed batch or build list is refused whole."""
 

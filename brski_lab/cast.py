@@ -45,6 +45,12 @@ CAST: Final = (
         expected=REFUSED,
         expected_code="voucher-refused",
     ),
+    Part(
+        serial_number="SN-0004",
+        presentation=Presentation.ASSERTED,
+        who="its key never leaves its TEE",
+        device="tee",
+    ),
 )
 
 

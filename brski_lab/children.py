@@ -11,13 +11,14 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from brski.errors import LocalError
 
+_LINE: Final = 4 << 20  # octets of a line of JSON
 _READY_S: Final = 20.0
 _END_S: Final = 10.0
 _MODULES: Final = {
@@ -26,6 +27,7 @@ _MODULES: Final = {
     "brski-registrar": "registrar_plugin.cli",
     "brski-pledge": "device_client.cli",
     "brski-lab": "brski_lab.cli",
+    "brski-lab-pledge": "brski_lab.devices.pledge_program",
 }
 _ENTRY: Final = "import sys; from {module} import main; sys.exit(main())"
 
@@ -88,6 +90,31 @@ class Children:
                 f"{err.decode(errors='replace').strip()}"
             )
         return out.decode()
+
+    async def stream(self, program: str, *arguments: str | Path) -> AsyncIterator[dict[str, Any]]:
+        """Run *program* to its end; each line of its stdout, a JSON document, as it comes.
+
+        Raises:
+            LocalError: it ended with another code than 0.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *_command(program, arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL,
+            limit=_LINE,
+        )
+        self._running.append((program, process))
+        if process.stdout is None or process.stderr is None:
+            raise LocalError(f"{program} has no output to listen to")
+        async for line in process.stdout:
+            yield json.loads(line)
+        said = await process.stderr.read()
+        if await process.wait() != 0:
+            raise LocalError(
+                f"{program} ended with {process.returncode}: "
+                f"{said.decode(errors='replace').strip()}"
+            )
 
     async def serve(
         self, program: str, *arguments: str | Path, sockets: Sequence[socket.socket]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import tempfile
@@ -119,19 +120,21 @@ async def _set(
         await children.run("brski-oem", "database", "load", bundle, "-s", folder / "oem.toml")
     records = _records(folder)
     _burn(folder, devices, records, people["masa-signer"].chain)
-    await children.serve(
-        "brski-oem", "database", "serve", "-s", folder / "oem.toml",
-        "--listen", f"fd:{sockets['service'].fileno()}", sockets=[sockets["service"]],
-    )  # fmt: skip
-    await children.serve(
-        "brski-masa", "serve", "-s", folder / "masa.toml",
-        "--listen", f"fd:{sockets['masa'].fileno()}",
-        "--manage", f"fd:{sockets['management'].fileno()}",
-        sockets=[sockets["masa"], sockets["management"]],
-    )  # fmt: skip
-    await children.serve(
-        "brski-registrar", "serve", "-s", folder / "registrar.toml",
-        "--listen", f"fd:{sockets['pledges'].fileno()}", sockets=[sockets["pledges"]],
+    await asyncio.gather(
+        children.serve(
+            "brski-oem", "database", "serve", "-s", folder / "oem.toml",
+            "--listen", f"fd:{sockets['service'].fileno()}", sockets=[sockets["service"]],
+        ),
+        children.serve(
+            "brski-masa", "serve", "-s", folder / "masa.toml",
+            "--listen", f"fd:{sockets['masa'].fileno()}",
+            "--manage", f"fd:{sockets['management'].fileno()}",
+            sockets=[sockets["masa"], sockets["management"]],
+        ),
+        children.serve(
+            "brski-registrar", "serve", "-s", folder / "registrar.toml",
+            "--listen", f"fd:{sockets['pledges'].fileno()}", sockets=[sockets["pledges"]],
+        ),
     )  # fmt: skip
     return Stage(
         folder=folder,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -32,11 +33,13 @@ from brski.pki.keys import certificate_der
 from device_client.identity.from_seed import (
     Fuse,
     SeedIdentity,
+    load_fuse,
     make_fuse,
     write_fuse,
 )
 from device_client.identity.kinds import GROUP
 from device_client.identity.port import Device, DeviceIdentity
+from device_client.identity.tee.server import Signer, lock_memory, serve_signer
 from device_client.keystore.files import FileKeystore
 from device_client.keystore.port import Stored
 from device_client.onboard import Outcome, Step, World, onboard
@@ -45,6 +48,8 @@ from device_client.pledge.origin import Origin, parse_origin
 from device_client.pledge.states import Phase, Result
 from device_client.settings import PledgeSettings
 from device_client.transport.http import Limits
+
+log = logging.getLogger(__name__)
 
 PROGRAM: Final = "brski-pledge"
 _EXIT_CODES: Final = {
@@ -156,6 +161,30 @@ def check(settings: SettingsFile = _USUAL) -> None:
     """Read the settings and the identity, and say every fault at once."""
     identity = _device(load_settings(settings, PledgeSettings), settings).identity
     typer.echo(f"{settings}: good; the device is {identity.serial_number}")
+
+
+@app.command()
+def tee(
+    fuse: Annotated[Path, typer.Option(help="The fuse file; none but its owner may read it.")],
+    socket: Annotated[Path, typer.Option(help="Where to listen, in a folder of its own.")],
+    client_uid: Annotated[
+        int | None, typer.Option(help="Whose processes may ask; without, this user's.")
+    ] = None,
+    announce: Annotated[
+        bool, typer.Option(help="Print one JSON line once the socket is open.")
+    ] = False,
+) -> None:
+    """Be the signer of a device: hold the seed, and sign for the pledge (docs/tee.md).
+
+    It signs what an onboarding needs, and gives out no key. Ends with SIGTERM or SIGINT.
+    """
+    if not logging.getLogger().handlers:
+        configure_logging(PROGRAM)
+    burnt = load_fuse(fuse)
+    signer = Signer(burnt, SeedIdentity(burnt))
+    if not lock_memory():
+        log.warning("memory is not locked, so it may be swapped out")
+    asyncio.run(serve_signer(signer, socket, client_uid=client_uid, announce=announce))
 
 
 @app.command(name="make-fuse-file")

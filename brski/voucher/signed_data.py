@@ -453,6 +453,31 @@ def read_attributes(parts: SignedData) -> SignedAttributes:
     )
 
 
+def read_own_attributes(to_be_signed: bytes) -> SignedAttributes:
+    """Read signed attributes that :func:`encode_attributes` laid out, and no others.
+
+    Args:
+        to_be_signed: as SET OF, not under the [0] of a message; untrusted.
+
+    Raises:
+        Malformed, TooLarge: any other octets.
+
+    RFC 5652 §5.4.
+    """
+    der.check_der(to_be_signed)
+    if not to_be_signed.startswith(_LIKE_ATTRIBUTES):
+        raise Malformed("no SET OF Attribute", section="RFC 5652 §5.4")
+    values = _read_values(to_be_signed)
+    read = SignedAttributes(
+        message_digest=_read_message_digest(values.get(_MESSAGE_DIGEST, ())),
+        signing_time=_read_signing_time(values.get(_SIGNING_TIME)),
+    )
+    laid_out = encode_attributes(read.message_digest, read.signing_time)
+    if to_be_signed != der.encode(der.SET, laid_out):
+        raise Malformed("signed attributes other than ours", section="RFC 5652 §5.4")
+    return read
+
+
 def _read_values(data: bytes) -> dict[bytes, tuple[bytes, ...]]:
     found = der.children(data, der.read_element(data))
     if len(found) > ATTRIBUTES_LIMIT:

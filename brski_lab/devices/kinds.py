@@ -7,9 +7,12 @@ from typing import Final
 
 from brski_lab.devices.fuse import FuseDevice
 from brski_lab.devices.port import DeviceKind
+from brski_lab.devices.tee import TEEDevice
 
 FUSE: Final = "fuse"
+TEE: Final = "tee"
 
 KINDS: Final[Mapping[str, DeviceKind]] = {
     FUSE: FuseDevice(),
+    TEE: TEEDevice(),
 }

@@ -115,9 +115,9 @@ class Fields:
             derivation_profile=self.read(
                 "derivation-profile", lambda v: _checked(text_of(v), check_profile)
             ),
-            voucher_anchors=self.read("voucher-anchors", _certificates),
+            voucher_anchors=self.read("voucher-anchors", certificates_of),
             masa_url=self.read_if_there("masa-url", lambda v: _checked(text_of(v), masa_base_url)),
-            certificates=self.read_if_there("certificates", _certificates) or (),
+            certificates=self.read_if_there("certificates", certificates_of) or (),
         )
 
     def _refused(self, reason: str) -> StateError:
@@ -170,7 +170,13 @@ def _checked(text: str, check: Callable[[str], object]) -> str:
     return text
 
 
-def _certificates(value: cbor.Item) -> tuple[x509.Certificate, ...]:
+def certificates_of(value: cbor.Item) -> tuple[x509.Certificate, ...]:
+    """*value*, which has to be one to eight certificates, DER.
+
+    Raises:
+        ValueError: it is not a list of so many.
+        Malformed: one of them is no certificate.
+    """
     if not isinstance(value, list) or not 1 <= len(value) <= CERTIFICATES_LIMIT:
         raise ValueError(f"not 1 to {CERTIFICATES_LIMIT} certificates")
     return tuple(parse_certificate(octets_of(c, 1, FILE_LIMIT)) for c in value)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.kit.programs import require_program
+from tests.kit.tee import is_root
 
 PROGRAM = "import sys; from brski_lab.cli import main; sys.exit(main())"
 STEPS = [
@@ -42,6 +43,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     diagram = folder.with_name("diagram.mmd")
     ended = lab("--json", "--keep", folder, "--pledges", "4", "--diagram", diagram)
     assert ended.returncode == 0, ended.stderr
+    assert ("tee device: signer and pledge run as one user" in ended.stderr) is not is_root()
     assert diagram.read_text().startswith("sequenceDiagram\n")
     document: dict[str, Any] = json.loads(ended.stdout)
     return folder, document
@@ -52,17 +54,19 @@ def test_everybody_ends_as_told(kept: tuple[Path, dict[str, Any]]) -> None:
     """Two ways of being somebody, three ways of being refused, and four more at once."""
     folder, document = kept
     ends = [(p["serial_number"], p["identity"], p["outcome"]) for p in document["pledges"]]
-    assert ends[:5] == [
+    assert ends[:6] == [
         ("SN-0001", "carried", "enrolled"),
         ("SN-0002", "asserted", "enrolled"),
         ("SN-0002", "asserted", "refused"),
         ("SN-0BAD", "asserted", "refused"),
         ("SN-0003", "carried", "refused"),
+        ("SN-0004", "asserted", "enrolled"),
     ]
-    assert [end[2] for end in ends[5:]] == ["enrolled"] * 4
+    assert [end[2] for end in ends[6:]] == ["enrolled"] * 4
     assert document["artifacts"] == str(folder)
     for pledge in document["pledges"]:
-        assert (pledge["device"], pledge["profile"]) == ("fuse", "hmac-drbg-p256")
+        assert pledge["device"] == ("tee" if pledge["serial_number"] == "SN-0004" else "fuse")
+        assert pledge["profile"] == "hmac-drbg-p256"
         assert bool(pledge["reason"]) == (pledge["outcome"] == "refused")
         names = [step["name"] for step in pledge["steps"]]
         assert names == (STEPS if pledge["outcome"] == "enrolled" else STEPS[:2])
@@ -87,7 +91,7 @@ def openssl(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("device", ["SN-0001", "SN-0002", "SN-1000", "SN-1001"])
+@pytest.mark.parametrize("device", ["SN-0001", "SN-0002", "SN-0004", "SN-1000", "SN-1001"])
 @pytest.mark.parametrize(
     ("artifact", "anchor"),
     [
@@ -110,7 +114,7 @@ def test_openssl_verifies_the_messages(
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("device", ["SN-0001", "SN-0002", "SN-1000", "SN-1001"])
+@pytest.mark.parametrize("device", ["SN-0001", "SN-0002", "SN-0004", "SN-1000", "SN-1001"])
 def test_openssl_verifies_the_certificates(kept: tuple[Path, dict[str, Any]], device: str) -> None:
     """The IDevID to the OEM's root, the LDevID to the owner's; the CA file is the owner's too."""
     folder, _ = kept

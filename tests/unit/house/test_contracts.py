@@ -50,6 +50,12 @@ PLANTED = [
         "import registrar_plugin.store.sqlite",
     ),
     ("ports-know-no-adapter", "device_client/transport/port.py", "import brski.edge.signers.key"),
+    (
+        "the-seed-stays-in-the-tee",
+        "device_client/identity/from_tee.py",
+        "import device_client.identity.from_seed",
+    ),
+    ("decisions-are-pure", "device_client/identity/tee/judge.py", "import os"),
     ("one-door-to-tlslite", "device_client/onboard.py", "import tlslite.api"),
     (
         "adapters-know-their-port",
