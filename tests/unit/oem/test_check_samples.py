@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brski.errors import StateError
+from brski.errors import Malformed, StateError
 from brski.idevid.samples import Cause
 from brski.pki import cbor
 from brski.pki.keys import encode_spki
@@ -256,6 +256,30 @@ key = "{line.kit.folder / "bundle.pub"}"
     ]
 
 
+def test_without_a_ledger_there_is_nothing_to_compare_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit = factory.found(tmp_path, levels=2)
+    samples = tmp_path / "samples.txt"
+    samples.write_text("SN-1 " + "00" * 32 + "\n")
+    assert main(["check-samples", str(samples), "-s", str(kit.settings)]) == 3
+    assert "there is no ledger at" in capsys.readouterr().err
+
+
+def test_a_sealed_batch_in_anothers_place_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is opened that is not the batch of the ledger."""
+    line = Line(tmp_path)
+    other, _ = line.kit.batch(
+        factory.chips(6, start=10), "other", sequence=2, predecessor=line.minted.digest
+    )
+    batch_path(line.kit.store, line.minted.digest).write_bytes(other.read_bytes())
+    path = line.write(SN_0000="00" * 32)
+    assert main(["check-samples", str(path), "-s", str(line.kit.settings)]) == 2
+    assert "holds another batch" in capsys.readouterr().err
+
+
 # -- the worker
 
 
@@ -295,6 +319,16 @@ def test_no_seed_and_no_key_leaves_the_worker(line: Line) -> None:
         assert seed not in answer
         assert seed.hex().encode() not in answer
     assert [each.cause for each in parse_diagnoses(answer, len(suspects))] == CAUSES
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [[["a-secret", ""]], [["matching", b""]], [["matching"]], [], [["matching", ""]] * 2],
+)
+def test_a_workers_answer_is_parsed_like_a_strangers(answer: cbor.Encodable) -> None:
+    assert parse_diagnoses(cbor.encode([["matching", "x"]]), 1)[0].cause is Cause.MATCHING
+    with pytest.raises(Malformed):
+        parse_diagnoses(cbor.encode(answer), 1)
 
 
 def test_neighbours_are_tried_for_a_bounded_number_of_suspects(line: Line) -> None:
