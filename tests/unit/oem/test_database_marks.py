@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from brski.edge.sqlite import connect, migrate
+from brski.edge.sqlite import connect
 from brski.errors import Malformed
 from brski.idevid.record import DeviceRecord, DeviceStatus
 from oem_backend.database.marks import MarkKind, Verdict, add_mark, batch_subject
+from oem_backend.database.migrations.run import upgrade_sqlite
 from oem_backend.database.reader import Reader
-from oem_backend.database.schema import STEPS, open_to_write
+from oem_backend.database.schema import open_to_write
 from tests.kit import oem, pki
 
 LATER = oem.CREATED + timedelta(days=30)
@@ -259,10 +260,15 @@ def test_what_no_batch_has_cannot_be_marked(digest: bytes, chunk: int | None) ->
         batch_subject(digest, chunk)
 
 
-def test_marks_of_an_older_file_are_kept(factory: oem.Factory, database: Path) -> None:
-    """Made by the first schema: a person's mark and a bundle's stand as they stood."""
+@pytest.mark.parametrize("counted_by_alembic", [True, False])
+def test_marks_of_an_older_file_are_kept(
+    factory: oem.Factory, database: Path, counted_by_alembic: bool
+) -> None:
+    """Made by the first schema, with and without alembic: all marks stand as they stood."""
     connection = connect(database)
-    migrate(connection, STEPS[:1])
+    upgrade_sqlite(connection, "0001")
+    if not counted_by_alembic:
+        connection.execute("DROP TABLE schema_version")
     old = factory.make("SN-1")
     digest = hashlib.sha256(old.certificate).digest()
     for number, kind, on, status, reason in (

@@ -14,7 +14,7 @@ from brski.idevid.record import DeviceStatus, Presentation
 from brski.pki import keys
 from oem_backend.database.marks import Verdict
 from oem_backend.database.reader import _FIND_BY_PAIR, _FIND_BY_SERIAL, Reader
-from oem_backend.database.schema import APPLICATION_ID, STEPS, open_to_write
+from oem_backend.database.schema import APPLICATION_ID, VERSION, open_to_write
 from tests.kit import oem, pki
 
 
@@ -171,11 +171,11 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_of_a_later_version_is_refused(database: Path) -> None:
     connection = open_to_write(database)
-    connection.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
+    connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
-    with pytest.raises(StateError, match=f"schema version {len(STEPS) + 1}"):
+    with pytest.raises(StateError, match=f"schema version {VERSION + 1}"):
         Reader(database)
-    with pytest.raises(StateError, match=f"schema version {len(STEPS) + 1}"):
+    with pytest.raises(StateError, match=f"schema version {VERSION + 1}"):
         open_to_write(database)
 
 
