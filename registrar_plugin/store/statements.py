@@ -1,0 +1,90 @@
+"""The journal's statements as SQL text, made once of the schema's tables."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, bindparam, insert, literal_column, select, update
+
+from brski.edge.sql import sql_of
+from registrar_plugin.store.schema import ARTIFACTS, CERTIFICATES, EVENTS, INTENTS, ONBOARDINGS
+
+_ACTIVE: Final[ColumnElement[str]] = literal_column("'active'")
+_o = ONBOARDINGS.c
+_i = INTENTS.c
+_c = CERTIFICATES.c
+_OF_DEVICE: Final = and_(
+    _o.idevid_issuer == bindparam("issuer"), _o.serial_number == bindparam("serial")
+)
+GET_ONBOARDING: Final = sql_of(select(ONBOARDINGS).where(_OF_DEVICE))
+GET_ONBOARDING_DIGEST: Final = sql_of(select(_o.request_digest).where(_OF_DEVICE))
+GET_ONBOARDING_BY_KEY: Final = sql_of(
+    select(ONBOARDINGS).where(_o.idevid_spki_sha256 == bindparam("spki"))
+)
+DROP_ONBOARDING: Final = sql_of(ONBOARDINGS.delete().where(_OF_DEVICE))
+PUT_ONBOARDING: Final = sql_of(insert(ONBOARDINGS))
+_THIS_ONBOARDING: Final = and_(_OF_DEVICE, _o.request_digest == bindparam("digest"))
+SET_REQUEST: Final = sql_of(
+    update(ONBOARDINGS).where(_THIS_ONBOARDING).values(registrar_request=bindparam("octets"))
+)
+SET_VOUCHER: Final = sql_of(
+    update(ONBOARDINGS)
+    .where(_THIS_ONBOARDING)
+    .values(voucher=bindparam("octets"), voucher_media_type=bindparam("media_type"))
+)
+SET_STATUS: Final = sql_of(
+    update(ONBOARDINGS).where(_THIS_ONBOARDING).values(voucher_status=bindparam("accepted"))
+)
+SET_VERDICT: Final = sql_of(
+    update(ONBOARDINGS)
+    .where(_THIS_ONBOARDING)
+    .values(audit_verdict=bindparam("good"), audit_reason=bindparam("reason"))
+)
+GET_INTENT: Final = sql_of(
+    select(INTENTS).where(
+        _i.kind == bindparam("kind_"),
+        _i.idevid_issuer == bindparam("issuer"),
+        _i.serial_number == bindparam("serial"),
+        _i.request_digest == bindparam("digest"),
+    )
+)
+OPEN_INTENTS: Final = sql_of(select(INTENTS).where(_i.result.is_(None)).order_by(_i.id))
+PUT_INTENT: Final = sql_of(insert(INTENTS))
+GET_RESULT: Final = sql_of(select(_i.result).where(_i.id == bindparam("intent_id")))
+SET_RESULT: Final = sql_of(
+    update(INTENTS)
+    .where(_i.id == bindparam("intent_id"), _i.result.is_(None))
+    .values(result=bindparam("octets_"))
+)
+PUT_EVENT: Final = sql_of(insert(EVENTS))
+PUT_ARTIFACT: Final = sql_of(insert(ARTIFACTS))
+PUT_CERTIFICATE: Final = sql_of(insert(CERTIFICATES))
+SUPERSEDE: Final = sql_of(
+    update(CERTIFICATES)
+    .where(
+        _c.idevid_issuer == bindparam("issuer"),
+        _c.serial_number == bindparam("serial"),
+        _c.state == _ACTIVE,
+    )
+    .values(state=literal_column("'superseded'"))
+)
+GET_CERTIFICATE: Final = sql_of(select(CERTIFICATES).where(_c.sha256 == bindparam("digest")))
+GET_CERTIFICATE_FOR_CSR: Final = sql_of(
+    select(CERTIFICATES).where(
+        _c.idevid_issuer == bindparam("issuer"),
+        _c.serial_number == bindparam("serial"),
+        _c.csr_digest == bindparam("digest"),
+    )
+)
+GET_ACTIVE: Final = sql_of(
+    select(CERTIFICATES).where(
+        _c.idevid_issuer == bindparam("issuer"),
+        _c.serial_number == bindparam("serial"),
+        _c.state == _ACTIVE,
+    )
+)
+DEVICES: Final = sql_of(
+    select(_o.idevid_issuer, _o.serial_number)
+    .where(_o.serial_number == bindparam("serial"))
+    .order_by(_o.idevid_issuer)
+)
