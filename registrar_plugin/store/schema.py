@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION: Final = 1
+VERSION: Final = 2
 METADATA: Final = MetaData()
 
 EVENTS: Final = Table(
@@ -48,10 +48,9 @@ ONBOARDINGS: Final = Table(
     Column("masa_url", Text, nullable=False),
     Column("presentation", String(8), nullable=False),
     Column("idevid_chain", LargeBinary, nullable=False),  # concatenated DER, leaf first
-    Column("pledge_request", LargeBinary, nullable=False),
-    Column("request_digest", LargeBinary(32), nullable=False),
-    Column("registrar_request", LargeBinary),
-    Column("voucher", LargeBinary),
+    Column("request_digest", LargeBinary(32), nullable=False),  # leads to the intent, too
+    Column("pledge_request_id", Integer, nullable=False),  # an artifact's
+    Column("voucher_id", Integer),  # likewise
     Column("voucher_media_type", Text, nullable=False),
     Column("voucher_status", Boolean),
     Column("audit_verdict", Boolean),

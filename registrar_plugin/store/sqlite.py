@@ -61,29 +61,19 @@ class SQLiteJournal:
         """See :meth:`~registrar_plugin.store.port.Journal.begin`."""
 
         def work(db: sqlite3.Connection) -> tuple[Intent, Onboarding | None]:
-            device = onboarding.device
-            intent = _find_intent(
-                db, IntentKind.REGISTRAR_VOUCHER_REQUEST, device, onboarding.request_digest
-            )
-            standing = db.execute(sql.GET_ONBOARDING_DIGEST, _device(device)).fetchone()
-            if standing is not None:
-                if intent and standing == (onboarding.request_digest,):
-                    return intent, None
-                db.execute(sql.DROP_ONBOARDING, _device(device))
-            # an earlier request that comes back after another one finds its intent complete
-            begun = replace(onboarding, registrar_request=intent.result if intent else None)
-            _put_onboarding(db, begun)
+            device, digest = onboarding.device, onboarding.request_digest
             at = _stamp(events, onboarding.updated_at)
-            _keep(db, at, device, "pledge-voucher-request", onboarding.pledge_request)
+            kind = IntentKind.REGISTRAR_VOUCHER_REQUEST
+            intent, is_new = _put_intent(db, at, kind, device, octets, digest)
+            if not is_new:
+                standing = db.execute(sql.GET_ONBOARDING_DIGEST, _device(device)).fetchone()
+                if standing == (digest,):
+                    return intent, None
+            # an earlier request that comes back after another one finds its intent complete
+            begun = replace(onboarding, registrar_request=intent.result, voucher=None)
+            kept = _keep(db, at, device, "pledge-voucher-request", onboarding.pledge_request)
+            _put_onboarding(db, begun, pledge_request_id=kept)
             _append(db, events)
-            intent = intent or _put_intent(
-                db,
-                at,
-                IntentKind.REGISTRAR_VOUCHER_REQUEST,
-                device,
-                octets,
-                onboarding.request_digest,
-            )
             return intent, begun
 
         def done(result: tuple[Intent, Onboarding | None]) -> None:
@@ -114,12 +104,11 @@ class SQLiteJournal:
         """See :meth:`~registrar_plugin.store.port.Journal.intend_ldevid`."""
 
         def work(db: sqlite3.Connection) -> Intent:
-            intent = _find_intent(db, IntentKind.LDEVID, device, csr_digest)
-            if intent is not None:
-                return intent
-            _append(db, events)
             at = _stamp(events, None)
-            return _put_intent(db, at, IntentKind.LDEVID, device, octets, csr_digest)
+            intent, is_new = _put_intent(db, at, IntentKind.LDEVID, device, octets, csr_digest)
+            if is_new:
+                _append(db, events)
+            return intent
 
         return await self._writer.change(work)
 
@@ -131,12 +120,6 @@ class SQLiteJournal:
         def work(db: sqlite3.Connection) -> bool:
             if not _complete(db, intent, result):
                 return False
-            db.execute(
-                sql.SET_REQUEST,
-                {**_device(intent.device), "digest": intent.request_digest, "octets": result},
-            )
-            at = _stamp(events, None)
-            _keep(db, at, intent.device, intent.kind.value, result)
             _append(db, events)
             return True
 
@@ -152,8 +135,8 @@ class SQLiteJournal:
         """Store the MASA's voucher with the onboarding."""
 
         def work(db: sqlite3.Connection) -> None:
-            _change(db, sql.SET_VOUCHER, onboarding, {"octets": voucher, "media_type": media_type})
-            _keep(db, _stamp(events, None), onboarding.device, "voucher", voucher)
+            kept = _keep(db, _stamp(events, None), onboarding.device, "voucher", voucher)
+            _change(db, sql.SET_VOUCHER, onboarding, {"artifact": kept, "media_type": media_type})
             _append(db, events)
 
         changed = self._change_of(onboarding, voucher=voucher, voucher_media_type=media_type)
@@ -315,8 +298,11 @@ def _append(db: sqlite3.Connection, events: Iterable[Event]) -> None:
         )
 
 
-def _keep(db: sqlite3.Connection, at: int, device: DeviceKey, kind: str, octets: bytes) -> None:
-    db.execute(
+def _keep(
+    db: sqlite3.Connection, at: int, device: DeviceKey, kind: str, octets: bytes
+) -> int | None:
+    """Append an artifact; its number."""
+    done = db.execute(
         sql.PUT_ARTIFACT,
         {
             "at": at,
@@ -326,9 +312,12 @@ def _keep(db: sqlite3.Connection, at: int, device: DeviceKey, kind: str, octets:
             "octets": octets,
         },
     )
+    return done.lastrowid
 
 
-def _put_onboarding(db: sqlite3.Connection, onboarding: Onboarding) -> None:
+def _put_onboarding(
+    db: sqlite3.Connection, onboarding: Onboarding, *, pledge_request_id: int | None
+) -> None:
     if onboarding.updated_at is None:
         raise StateError("an onboarding without a time")
     try:
@@ -342,10 +331,9 @@ def _put_onboarding(db: sqlite3.Connection, onboarding: Onboarding) -> None:
                 "masa_url": onboarding.masa_url,
                 "presentation": onboarding.presentation,
                 "idevid_chain": b"".join(onboarding.idevid_chain),
-                "pledge_request": onboarding.pledge_request,
                 "request_digest": onboarding.request_digest,
-                "registrar_request": onboarding.registrar_request,
-                "voucher": onboarding.voucher,
+                "pledge_request_id": pledge_request_id,
+                "voucher_id": None,
                 "voucher_media_type": onboarding.voucher_media_type,
                 "voucher_status": onboarding.voucher_status,
                 "audit_verdict": onboarding.audit_verdict,
@@ -365,15 +353,6 @@ def _change(
         raise WrongOrder("a later voucher-request of this device has replaced this onboarding")
 
 
-def _find_intent(
-    db: sqlite3.Connection, kind: IntentKind, device: DeviceKey, digest: bytes
-) -> Intent | None:
-    row = db.execute(
-        sql.GET_INTENT, {**_device(device), "kind_": kind.value, "digest": digest}
-    ).fetchone()
-    return None if row is None else intent_of(row)
-
-
 def _put_intent(
     db: sqlite3.Connection,
     at: int,
@@ -381,7 +360,8 @@ def _put_intent(
     device: DeviceKey,
     octets: bytes,
     digest: bytes,
-) -> Intent:
+) -> tuple[Intent, bool]:
+    """The intent of this request, and whether there was none before."""
     done = db.execute(
         sql.PUT_INTENT,
         {
@@ -394,14 +374,13 @@ def _put_intent(
             "result": None,
         },
     )
+    if not done.rowcount:
+        row = {**_device(device), "kind_": kind.value, "digest": digest}
+        return intent_of(db.execute(sql.GET_INTENT, row).fetchone()), False
+    number = done.lastrowid or 0  # there is one after an INSERT
     return Intent(
-        id=done.lastrowid or 0,  # there is one after an INSERT
-        kind=kind,
-        device=device,
-        octets=octets,
-        request_digest=digest,
-        result=None,
-    )
+        id=number, kind=kind, device=device, octets=octets, request_digest=digest, result=None
+    ), True
 
 
 def _complete(db: sqlite3.Connection, intent: Intent, result: bytes) -> bool:

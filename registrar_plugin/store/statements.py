@@ -1,12 +1,18 @@
-"""The journal's statements as SQL text, made once of the schema's tables."""
+"""The journal's statements as SQL text, made once of the schema's tables.
+
+A row of ``onboardings`` changes four times in a device's life and stays small for that: what was
+received and signed stands once, in ``artifacts`` and ``intents``, and is joined to it.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, insert, literal_column, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_unless
 
 from brski.edge.sql import sql_of
+from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.schema import ARTIFACTS, CERTIFICATES, EVENTS, INTENTS, ONBOARDINGS
 
 _ACTIVE: Final[ColumnElement[str]] = literal_column("'active'")
@@ -16,21 +22,44 @@ _c = CERTIFICATES.c
 _OF_DEVICE: Final = and_(
     _o.idevid_issuer == bindparam("issuer"), _o.serial_number == bindparam("serial")
 )
-GET_ONBOARDING: Final = sql_of(select(ONBOARDINGS).where(_OF_DEVICE))
+_KEY: Final = ("idevid_issuer", "serial_number")
+_PLEDGE_REQUESTS: Final = ARTIFACTS.alias("p")
+_VOUCHERS: Final = ARTIFACTS.alias("v")
+_WHOLE_ONBOARDING: Final = select(
+    ONBOARDINGS,
+    _PLEDGE_REQUESTS.c.octets.label("pledge_request"),
+    _VOUCHERS.c.octets.label("voucher"),
+    _i.result.label("registrar_request"),
+).select_from(
+    ONBOARDINGS.join(_PLEDGE_REQUESTS, _PLEDGE_REQUESTS.c.id == _o.pledge_request_id)
+    .outerjoin(_VOUCHERS, _VOUCHERS.c.id == _o.voucher_id)
+    .outerjoin(
+        INTENTS,
+        and_(
+            _i.kind == literal_column(f"'{IntentKind.REGISTRAR_VOUCHER_REQUEST}'"),
+            _i.idevid_issuer == _o.idevid_issuer,
+            _i.serial_number == _o.serial_number,
+            _i.request_digest == _o.request_digest,
+        ),
+    )
+)
+GET_ONBOARDING: Final = sql_of(_WHOLE_ONBOARDING.where(_OF_DEVICE))
 GET_ONBOARDING_DIGEST: Final = sql_of(select(_o.request_digest).where(_OF_DEVICE))
 GET_ONBOARDING_BY_KEY: Final = sql_of(
-    select(ONBOARDINGS).where(_o.idevid_spki_sha256 == bindparam("spki"))
+    _WHOLE_ONBOARDING.where(_o.idevid_spki_sha256 == bindparam("spki"))
 )
-DROP_ONBOARDING: Final = sql_of(ONBOARDINGS.delete().where(_OF_DEVICE))
-PUT_ONBOARDING: Final = sql_of(insert(ONBOARDINGS))
+_new: Final = insert_unless(ONBOARDINGS)
+PUT_ONBOARDING: Final = sql_of(  # in place of the device's former one
+    _new.on_conflict_do_update(
+        index_elements=_KEY,
+        set_={c.name: _new.excluded[c.name] for c in ONBOARDINGS.columns if c.name not in _KEY},
+    )
+)
 _THIS_ONBOARDING: Final = and_(_OF_DEVICE, _o.request_digest == bindparam("digest"))
-SET_REQUEST: Final = sql_of(
-    update(ONBOARDINGS).where(_THIS_ONBOARDING).values(registrar_request=bindparam("octets"))
-)
 SET_VOUCHER: Final = sql_of(
     update(ONBOARDINGS)
     .where(_THIS_ONBOARDING)
-    .values(voucher=bindparam("octets"), voucher_media_type=bindparam("media_type"))
+    .values(voucher_id=bindparam("artifact"), voucher_media_type=bindparam("media_type"))
 )
 SET_STATUS: Final = sql_of(
     update(ONBOARDINGS).where(_THIS_ONBOARDING).values(voucher_status=bindparam("accepted"))
@@ -49,7 +78,7 @@ GET_INTENT: Final = sql_of(
     )
 )
 OPEN_INTENTS: Final = sql_of(select(INTENTS).where(_i.result.is_(None)).order_by(_i.id))
-PUT_INTENT: Final = sql_of(insert(INTENTS))
+PUT_INTENT: Final = sql_of(insert_unless(INTENTS).on_conflict_do_nothing())
 GET_RESULT: Final = sql_of(select(_i.result).where(_i.id == bindparam("intent_id")))
 SET_RESULT: Final = sql_of(
     update(INTENTS)

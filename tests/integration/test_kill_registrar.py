@@ -108,8 +108,8 @@ def check_books(stage: Stage, serial_number: str, ended: Outcome, label: str) ->
         hashlib.sha256(octets).digest()
         for (octets,) in rows(
             journal,
-            "SELECT octets FROM artifacts WHERE kind = 'registrar-voucher-request' "
-            "AND serial_number = ?",
+            "SELECT result FROM intents WHERE kind = 'registrar-voucher-request' "
+            "AND serial_number = ? AND result IS NOT NULL",
             serial_number,
         )
     }
