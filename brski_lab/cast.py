@@ -10,6 +10,7 @@ from typing import Final
 
 from brski.idevid.record import Presentation
 from brski_lab.story import REFUSED, Part
+from brski_lab.vendor import Batch
 
 CAST: Final = (
     Part(
@@ -50,6 +51,20 @@ CAST: Final = (
         presentation=Presentation.ASSERTED,
         who="its key never leaves its TEE",
         device="tee",
+    ),
+    Part(
+        serial_number="SN-0020",
+        presentation=Presentation.ASSERTED,
+        who="its TPM derived the key, and alone holds it",
+        device="tpm",
+        batch=Batch(name="batch-tpm", profile="tpm2-p256"),
+    ),
+    Part(
+        serial_number="SN-0021",
+        presentation=Presentation.CARRIED,
+        who="the same on P-384, and it carries its IDevID certificate",
+        device="tpm",
+        batch=Batch(name="batch-tpm-p384", profile="tpm2-p384"),
     ),
 )
 

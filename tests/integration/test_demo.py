@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.programs import require_program
+from tests.kit.programs import require_library, require_program
 from tests.kit.tee import is_root
 
 PROGRAM = "import sys; from brski_lab.cli import main; sys.exit(main())"
@@ -62,11 +62,9 @@ def test_everybody_ends_as_told(kept: tuple[Path, dict[str, Any]]) -> None:
         ("SN-0003", "carried", "refused"),
         ("SN-0004", "asserted", "enrolled"),
     ]
-    assert [end[2] for end in ends[6:]] == ["enrolled"] * 4
+    assert [end[2] for end in ends[-4:]] == ["enrolled"] * 4
     assert document["artifacts"] == str(folder)
     for pledge in document["pledges"]:
-        assert pledge["device"] == ("tee" if pledge["serial_number"] == "SN-0004" else "fuse")
-        assert pledge["profile"] == "hmac-drbg-p256"
         assert bool(pledge["reason"]) == (pledge["outcome"] == "refused")
         names = [step["name"] for step in pledge["steps"]]
         assert names == (STEPS if pledge["outcome"] == "enrolled" else STEPS[:2])
@@ -79,6 +77,30 @@ def test_the_operator_learns_what_the_pledge_does_not(kept: tuple[Path, dict[str
     impostor, stranger = document["pledges"][2:4]
     assert "key" in impostor["reason"]
     assert impostor["reason"] != stranger["reason"]
+
+
+def test_each_has_the_key_that_it_is_said_to_have(kept: tuple[Path, dict[str, Any]]) -> None:
+    """Fuses, but for those whose kind is another."""
+    _, document = kept
+    others = [p for p in document["pledges"] if p["device"] != "tpm"]
+    assert {p["profile"] for p in others} == {"hmac-drbg-p256"}
+    assert [p["device"] for p in others] == ["fuse"] * 5 + ["tee"] + ["fuse"] * 4
+
+
+def test_devices_with_a_tpm_onboard(kept: tuple[Path, dict[str, Any]]) -> None:
+    """Both curves, asserting and carrying, where swtpm and the extra are there."""
+    require_program("swtpm", "swtpm")
+    require_library("tpm2_pytss", "tpm")
+    _, document = kept
+    shown = {
+        (p["profile"], p["identity"], p["outcome"])
+        for p in document["pledges"]
+        if p["device"] == "tpm"
+    }
+    assert shown == {
+        ("tpm2-p256", "asserted", "enrolled"),
+        ("tpm2-p384", "carried", "enrolled"),
+    }
 
 
 def openssl(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -76,6 +77,18 @@ async def test_a_device_enrolls(
     assert sum(len(signer.signed) for signer in keys.signers) == 2  # the CSR and one handshake
     kept = (tmp_path / "keystore" / "current" / "ldevid-key.pem").read_text()
     assert kept == "-----BEGIN KEY ELSEWHERE-----\n0\n"
+
+
+def test_a_device_enrolls_on_another_event_loop(tmp_path: Path, registrar: StubRegistrar) -> None:
+    """uvloop, on which the lab runs: its transports are asyncio's by form alone."""
+
+    async def enroll() -> Outcome:
+        identity = IdentityElsewhere(WORLD.identity())
+        async with asyncio.timeout(60), registrar.serving():
+            return await join(identity, registrar, FileKeystore(tmp_path / "keystore"))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(enroll()).result is Result.ENROLLED
 
 
 @pytest.mark.requirement("TLS-8")
