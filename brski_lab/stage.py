@@ -241,7 +241,8 @@ def _write_build_list(folder: Path, devices: Sequence[Ordered], now: datetime) -
         open_atomically(folder / "build-list", mode=0o644) as file,
     ):
         writer = BuildListWriter(spool)
-        for chip_id, device in _placed(folder, devices):
+        placed = sorted(_placed(folder, devices), key=lambda pair: pair[1].serial_number)
+        for chip_id, device in placed:
             writer.add(
                 BuildEntry(
                     chip_id=chip_id,
