@@ -17,6 +17,8 @@ from typing import BinaryIO, Final
 
 from brski.errors import FileUnusable, OnboardingError, StateError, Unavailable
 
+_ZEROS: Final = 1 << 20  # octets overwritten at once
+
 _MAY_PASS: Final = frozenset(
     {
         errno.ENOSPC,
@@ -136,6 +138,28 @@ def open_atomically(
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def erase_file(path: Path) -> None:
+    """Overwrite a file with zeros, durably, and remove it.
+
+    What the medium, its file system or a backup keeps besides is out of reach (docs/vault.md).
+
+    Raises:
+        FileUnusable: missing, or not ours to write.
+        Unavailable: the disk fails.
+    """
+    try:
+        with path.open("r+b") as stream:
+            left = os.fstat(stream.fileno()).st_size
+            while left:
+                left -= stream.write(bytes(min(left, _ZEROS)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        path.unlink()
+        sync_folder(path.parent)
+    except OSError as err:
+        raise file_error(err, path, "erased") from err
 
 
 def sync_folder(folder: Path) -> None:
