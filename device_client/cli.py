@@ -46,6 +46,7 @@ from device_client.onboard import Outcome, Step, World, onboard
 from device_client.pledge.messages import Policy
 from device_client.pledge.origin import Origin, parse_origin
 from device_client.pledge.states import Phase, Result
+from device_client.secret_cli import secret
 from device_client.settings import PledgeSettings
 from device_client.transport.http import Limits
 
@@ -227,6 +228,9 @@ def make_fuse_file(
     write_fuse(path, fuse)
     kind = "carries its IDevID" if identity.carried else "asserts its serial number"
     typer.echo(f"{path}: {identity.serial_number}, which {kind}")
+
+
+app.command()(secret)
 
 
 def main(argv: list[str] | None = None) -> int:

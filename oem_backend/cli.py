@@ -13,6 +13,8 @@ from oem_backend.database.manifest_cli import manifest
 from oem_backend.executors.processes import ProcessExecutor
 from oem_backend.factory.cli import factory_app, init
 from oem_backend.factory.cli_demands import add_demand_commands
+from oem_backend.factory.secret_cli import add_secret_commands
+from oem_backend.factory.vault_cli import vault_app
 from oem_backend.media import cli as media
 
 PROGRAM: Final = "brski-oem"
@@ -29,6 +31,8 @@ app.command()(init)
 _factory = factory_app(ProcessExecutor)
 add_demand_commands(_factory, ProcessExecutor)
 app.add_typer(_factory, name="factory")
+app.add_typer(vault_app(ProcessExecutor), name="vault")
+add_secret_commands(app, ProcessExecutor)
 app.add_typer(database.app, name="database")
 app.add_typer(media.app, name="media")
 app.command()(manifest)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -31,6 +32,7 @@ from oem_backend.factory.ledger import Ledger, look_into_ledger, open_ledger
 from oem_backend.factory.line import Line, MakeReport, make_bundles
 from oem_backend.factory.pki import ALGORITHMS, ISSUING
 from oem_backend.factory.settings import FactoryFile, FactorySettings, PeerSettings
+from oem_backend.factory.vault_use import using_vault
 from oem_backend.public_keys import load_public_key
 
 log = logging.getLogger(__name__)
@@ -75,16 +77,21 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
     ) -> None:
         """Take in a seed batch: verified whole, every record checked, or refused whole."""
         loaded = load_settings(settings, FactoryFile).factory
-        with at_work(loaded.store) as (ledger, progress):
+        executor = make_executor(loaded.workers)
+        with (
+            at_work(loaded.store) as (ledger, progress),
+            using_vault(loaded, executor, "intake") as vault,
+        ):
             report = take_in(
                 batch,
                 vendors=peer_keys(loaded.vendor),
                 keys=worker_keys(loaded),
                 store=loaded.store,
                 ledger=ledger,
-                executor=make_executor(loaded.workers),
+                executor=executor,
                 accept_gap=accept_gap,
                 progress=progress,
+                vault=vault,
             )
         facts: dict[str, object] = {
             "outcome": report.outcome.value,
@@ -111,13 +118,17 @@ def factory_app(make_executor: Callable[[int | None], Executor]) -> typer.Typer:
         loaded = load_settings(settings, FactoryFile).factory
         line = line_of(loaded, settings)
         began = time.monotonic()
-        with at_work(loaded.store) as (ledger, progress):
+        executor = _executor(loaded, settings, make_executor)
+        with (
+            at_work(loaded.store) as (ledger, progress),
+            using_vault(loaded, executor, "make") as vault,
+        ):
             report = make_bundles(
-                line,
+                replace(line, vault=vault),
                 build_list,
                 out,
                 ledger=ledger,
-                executor=_executor(loaded, settings, make_executor),
+                executor=executor,
                 progress=progress,
             )
         _tell_made(report, time.monotonic() - began, as_json)
@@ -231,6 +242,7 @@ def _tell_made(report: MakeReport, seconds: float, as_json: bool) -> None:
 
 
 def tell(facts: dict[str, object], as_json: bool) -> None:
+    """Print facts on stdout, as a JSON document or a line each; rows stand below their name."""
     if as_json:
         print_json(facts)
         return

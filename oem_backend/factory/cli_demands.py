@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -20,7 +21,8 @@ from oem_backend.factory.cli import AsJSON, SettingsFile, at_work, line_of, tell
 from oem_backend.factory.inbox import Inbox
 from oem_backend.factory.line import Line
 from oem_backend.factory.on_demand import Budget, Desk, register_list
-from oem_backend.factory.settings import FactoryFile, OnDemandSettings
+from oem_backend.factory.settings import FactoryFile, FactorySettings
+from oem_backend.factory.vault_use import using_vault
 
 log = logging.getLogger(__name__)
 
@@ -69,22 +71,26 @@ def add_demand_commands(app: typer.Typer, make_executor: Callable[[int | None], 
         line = line_of(loaded, settings)
         executor = make_executor(loaded.workers)
         if once:
-            tell(dict(_look(line, loaded.on_demand, executor)), as_json)
+            tell(dict(_look(line, loaded, executor)), as_json)
             return
-        _until_told(lambda: _look(line, loaded.on_demand, executor), loaded.on_demand.poll_s)
+        _until_told(lambda: _look(line, loaded, executor), loaded.on_demand.poll_s)
 
 
-def _look(line: Line, folders: OnDemandSettings | None, executor: Executor) -> Counter[str]:
+def _look(line: Line, loaded: FactorySettings, executor: Executor) -> Counter[str]:
     """One look into the inbox: how many demands became what."""
+    folders = loaded.on_demand
     if folders is None:
         return Counter()
     inbox = Inbox(folders.inbox)
     if not inbox.names():
         return Counter()
     budget = Budget(per_day=folders.per_day, per_device_and_day=folders.per_device_and_day)
-    with at_work(line.store) as (ledger, _):
+    with (
+        at_work(line.store) as (ledger, _),
+        using_vault(loaded, executor, "on demand") as vault,
+    ):
         desk = Desk(
-            line,
+            replace(line, vault=vault),
             folders.outbox,
             ledger=ledger,
             executor=executor,

@@ -16,15 +16,15 @@ from brski.errors import Malformed, StateError
 from brski.idevid import fields
 from brski.idevid.samples import MOST_SAMPLES, Cause
 from brski.pki import cbor
-from brski.seed.formats import parse_any_header
-from brski.seed.profiles import PROFILES, DerivationProfile, profile
+from brski.seed.profiles import PROFILES, DerivationProfile
 from brski.seed.record import MOST_CHIP_ID_OCTETS, SeedRecord
 from brski.seed.secret import Seed
 from oem_backend.factory.work import (
-    SealedChunk,
+    AnyChunk,
     encode_chunk,
     open_records,
     parse_chunk,
+    profile_of,
     quickest_spki,
 )
 
@@ -52,7 +52,7 @@ class Diagnosis:
     detail: str = ""  # a profile's name, or another chip's id in hex
 
 
-def encode_diagnosis(chunk: SealedChunk, suspects: Sequence[Suspect]) -> bytes:
+def encode_diagnosis(chunk: AnyChunk, suspects: Sequence[Suspect]) -> bytes:
     """A job for :func:`diagnose_chunk`."""
     asked = [[suspect.chip_id, suspect.spki_sha256] for suspect in suspects]
     return cbor.encode([*encode_chunk(chunk), asked])
@@ -77,7 +77,7 @@ def diagnose_chunk(job: bytes) -> bytes:
     chunk = parse_chunk(items[:4])
     listed = fields.take_array(items[4], "suspects", least=1, most=MOST_SAMPLES)
     suspects = tuple(map(_parse_suspect, listed))
-    derivation = profile(parse_any_header(chunk.header).derivation_profile)
+    derivation = profile_of(chunk)
     records = {record.chip_id: record for record in open_records(chunk)}
     found = _diagnose(derivation, records, suspects)
     return cbor.encode([[each.cause.value, each.detail] for each in found])

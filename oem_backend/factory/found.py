@@ -42,6 +42,9 @@ masa_url = {masa_url}
 # hardware_module_type = none           # dotted; puts a hardwareModuleName into IDevIDs
 # workers = the machine's processors
 {issuing_table}
+# [factory.vault]                       # keeps seeds for other uses; docs/vault.md
+# kind = "none"
+
 # Whose seed batches are taken, and whose build lists: name and public key (PEM).
 # [[factory.vendor]]
 # name = "silicon-vendor"

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from brski.edge.atomic_file import open_atomically, open_input, remove_leftovers
+from brski.edge.atomic_file import erase_file, open_atomically, open_input, remove_leftovers
 from brski.errors import BatchRefused, StateError, Unavailable
 from brski.pki.signer import PublicKey
 from brski.seed.batch_file import SeedBatch
 from brski.seed.formats import BatchFormat, RecipientIds, format_of, open_any_batch
 from oem_backend.executors.port import Executor
 from oem_backend.factory.ledger import Ledger
+from oem_backend.factory.seal import encode_sealing, parse_sealed, seal_chunk
+from oem_backend.factory.vault.keeper import VaultUse
 from oem_backend.factory.work import SealedChunk, SeenChip, check_chunk, encode_check, parse_seen
 
 Progress = Callable[[int, int], None]  # chunks done, chunks in all
@@ -93,6 +95,7 @@ def take_in(
     executor: Executor,
     accept_gap: bool = False,
     progress: Progress = no_progress,
+    vault: VaultUse | None = None,
 ) -> IntakeReport:
     """Take a batch in, or say why not; nothing of a refused one stays.
 
@@ -101,10 +104,12 @@ def take_in(
         vendors: public key by vendor id.
         accept_gap: take it although batches before it are missing.
         progress: called with the chunks that are done, and those there are.
+        vault: gets the seeds; the store's copy of the batch is then erased.
 
     Raises:
         BatchRefused, SignatureInvalid, Malformed, UnknownFormat, TooLarge: the whole batch.
         FileUnusable: there is no such file.
+        KeyUnusable, StateError: the vault's key is another, or the vault was altered.
         Unavailable: an earlier batch is missing, a worker failed, or the disk is full; try again.
 
     docs/seed-batch.md; docs/factory.md.
@@ -112,17 +117,26 @@ def take_in(
     with open_input(path) as stream:
         batch = open_any_batch(stream, vendors, keys.recipients)
         if ledger.batch(batch.digest) is not None:
+            _erase_copy(store, batch.digest, vault)
             return _report(batch, Intake.ALREADY)
         _check_place(batch, ledger, accept_gap=accept_gap)
         kept = batch_path(store, batch.digest)
         _keep(stream, kept)
     try:
-        _check_and_enter(kept, batch.digest, vendors, keys, ledger, executor, progress)
+        _check_and_enter(kept, batch.digest, vendors, keys, ledger, executor, progress, vault)
     except BaseException:
         if ledger.batch(batch.digest) is None:
             kept.unlink(missing_ok=True)
         raise
+    _erase_copy(store, batch.digest, vault)
     return _report(batch, Intake.TAKEN)
+
+
+def _erase_copy(store: Path, digest: bytes, vault: VaultUse | None) -> None:
+    """Where the seeds are in the vault they are nowhere else."""
+    path = batch_path(store, digest)
+    if vault is not None and vault.vault.has_batch(digest) and path.exists():
+        erase_file(path)
 
 
 def _check_place(batch: SeedBatch, ledger: Ledger, *, accept_gap: bool) -> None:
@@ -179,13 +193,19 @@ def _check_and_enter(
     ledger: Ledger,
     executor: Executor,
     progress: Progress,
+    vault: VaultUse | None,
 ) -> None:
     """What is entered is what is in the store: verified once more, then opened by workers."""
     with kept.open("rb") as stream:
         batch = open_any_batch(stream, vendors, keys.recipients)
         if batch.digest != digest:
             raise StateError(f"{kept} has changed while it was copied")
-        with closing(_seen_chips(batch, keys, executor, progress)) as seen:
+        seen = (
+            _seen_chips(batch, keys, executor, progress)
+            if vault is None
+            else _sealed_chips(batch, keys, executor, progress, vault)
+        )
+        with closing(seen):
             ledger.take_in(digest, batch.header, seen)
 
 
@@ -194,21 +214,43 @@ def _seen_chips(
 ) -> Generator[Sequence[SeenChip], None, None]:
     header = batch.header
     progress(0, header.chunk_count)
-    with closing(executor.map(check_chunk, _jobs(batch, keys))) as answers:
+    jobs = (encode_check(chunk, keys.intake_key) for chunk in _chunks(batch, keys))
+    with closing(executor.map(check_chunk, jobs)) as answers:
         for index, answer in zip(range(header.chunk_count), answers, strict=True):
             yield parse_seen(answer, header.records_in(index))
             progress(index + 1, header.chunk_count)
 
 
-def _jobs(batch: SeedBatch, keys: Keys) -> Iterator[bytes]:
+def _sealed_chips(
+    batch: SeedBatch, keys: Keys, executor: Executor, progress: Progress, into: VaultUse
+) -> Generator[Sequence[SeenChip], None, None]:
+    """The same; the batch is in the vault, durably, before the ledger's transaction ends."""
+    header, digest = batch.header, batch.digest
+    progress(0, header.chunk_count)
+    jobs = (
+        encode_sealing(chunk, keys.intake_key, digest, into.vault.access)
+        for chunk in _chunks(batch, keys)
+    )
+    with (
+        into.vault.sealing(into.who, digest, header.record_count) as sealing,
+        closing(executor.map(seal_chunk, jobs)) as answers,
+    ):
+        for index, answer in zip(range(header.chunk_count), answers, strict=True):
+            seen = parse_sealed(answer, header.records_in(index))
+            rows = [(c.chip_id, s) for c, s in zip(seen.chips, seen.sealed, strict=True)]
+            sealing.add(index, header.derivation_profile, seen.wrapped, rows)
+            yield seen.chips
+            progress(index + 1, header.chunk_count)
+
+
+def _chunks(batch: SeedBatch, keys: Keys) -> Iterator[SealedChunk]:
     for index, sealed in batch.sealed_chunks():
-        chunk = SealedChunk(
+        yield SealedChunk(
             header=batch.header_octets,
             index=index,
             sealed=sealed,
             recipient_key=keys.opening(batch.header_octets),
         )
-        yield encode_check(chunk, keys.intake_key)
 
 
 def _report(batch: SeedBatch, outcome: Intake) -> IntakeReport:

@@ -594,6 +594,26 @@ class Ledger:
         ).fetchone()
         return None if row is None else str(row[0])
 
+    # -- chips and numbers
+
+    def place_of_chip(self, chip_id: bytes) -> tuple[bytes, int] | None:
+        """Digest of the batch, and chunk, that a chip came in."""
+        row = self._db.execute(
+            "SELECT batch.digest, chip.chunk FROM chip JOIN batch ON batch.number = chip.batch "
+            "WHERE chip_id = ?",
+            (chip_id,),
+        ).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def chips_of_number(self, serial_number: str) -> tuple[tuple[bytes, bytes], ...]:
+        """Issuer and chip of every standing certificate for a serial number."""
+        rows = self._db.execute(
+            "SELECT idevid_issuer, chip_id FROM certificate "
+            "WHERE serial_number = ? AND ended_by IS NULL ORDER BY idevid_issuer",
+            (serial_number,),
+        )
+        return tuple((issuer, chip_id) for issuer, chip_id in rows)
+
     # -- for the operator
 
     def summary(self) -> dict[str, object]:

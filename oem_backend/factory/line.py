@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from cryptography import x509
 
 from brski.edge.atomic_file import open_input, remove_leftovers
-from brski.errors import BatchRefused, SettingsError, StateError
+from brski.errors import BatchRefused, SettingsError
 from brski.idevid.build_list import BuildList, open_build_list
 from brski.idevid.bundle import BundleOrigin, BundleWriter, Revocation
 from brski.idevid.signed_chunks import key_digest
@@ -26,16 +25,15 @@ from brski.pki import cbor
 from brski.pki.extensions import subject_key_identifier
 from brski.pki.keys import certificate_der
 from brski.pki.signer import PublicKey, Signer
-from brski.seed.batch_file import SeedBatch
-from brski.seed.formats import open_any_batch
 from oem_backend.executors.port import Executor
 from oem_backend.factory.build_lists import begin_list
 from oem_backend.factory.bundles import bundle_name, hand_out, keep_bundle, places_of
 from oem_backend.factory.certify import Terms
-from oem_backend.factory.intake import Keys, Progress, batch_path, no_progress
+from oem_backend.factory.intake import Keys, Progress, no_progress
 from oem_backend.factory.ledger import Ledger, TakenBatch
 from oem_backend.factory.pipeline import Derivation, Work
-from oem_backend.factory.work import SealedChunk
+from oem_backend.factory.seeds import Seeds
+from oem_backend.factory.vault.keeper import VaultUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +44,7 @@ class Line:
         issuing: the CA's key, deterministic; its chain issuing certificate first, root last.
         issuing_key: the file of that key, for workers that certify; None where it is in no file,
             and this process certifies.
+        vault: where seeds are that are not in the store.
         bundling: the key that signs bundles, deterministic.
     """
 
@@ -59,6 +58,12 @@ class Line:
     masa_url: str
     hardware_module_type: str | None = None
     issuing_key: Path | None = None
+    vault: VaultUse | None = None
+
+    @property
+    def seeds(self) -> Seeds:
+        """Where its seeds are."""
+        return Seeds(store=self.store, vendors=self.vendors, keys=self.keys, vault=self.vault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +104,8 @@ def make_bundles(
         progress: called with the chunks that are done, and those there are.
 
     Raises:
-        BatchRefused: the list, whole; see :func:`oem_backend.factory.build_lists.begin_list`.
+        BatchRefused: the list, whole; see :func:`oem_backend.factory.build_lists.begin_list`; or a
+            chip whose seed was destroyed in the vault.
         SignatureInvalid, Malformed, UnknownFormat, TooLarge: the list or a batch.
         SettingsError: settings that no certificate can be made with, or that have changed since the
             list was begun.
@@ -118,7 +124,9 @@ def make_bundles(
         )
     batches = ledger.batches_of(number)
     places_of(out, wanted.digest, [batch.digest for batch in batches])
-    certified = _certify_chunks(line, terms, number, batches, ledger, executor, progress)
+    certified = _certify_chunks(
+        line, terms, wanted.digest, number, batches, ledger, executor, progress
+    )
     revocations = _revocations(number, line, ledger)
     folder = line.store / "bundles"
     folder.mkdir(exist_ok=True)
@@ -214,6 +222,7 @@ def _origin(line: Line, wanted: BuildList, batch: TakenBatch | None = None) -> B
 def _certify_chunks(
     line: Line,
     terms: Terms,
+    build_list_digest: bytes,
     number: int,
     batches: Sequence[TakenBatch],
     ledger: Ledger,
@@ -222,6 +231,7 @@ def _certify_chunks(
 ) -> int:
     chunks = ledger.chunks_of(number)
     left = [(batch, index) for batch, index, done in chunks if not done]
+    _log_use(line, build_list_digest, number, batches, left, ledger)
     work = Work(
         derivations=_derivations(line, number, batches, left, ledger, prove=not executor.trusted),
         terms=terms,
@@ -251,36 +261,37 @@ def _derivations(
         indices = [index for of, index in left if of == batch.number]
         if not indices:
             continue
-        with open_taken(line, batch.digest) as opened:
+        with line.seeds.chunks_of(batch.digest, elsewhere=prove) as chunk_of:
             for index in indices:
+                wanted = tuple(ledger.wanted_keys(number, batch.number, index))
                 yield Derivation(
-                    chunk=SealedChunk(
-                        header=opened.header_octets,
-                        index=index,
-                        sealed=opened.sealed_chunk(index),
-                        recipient_key=line.keys.opening(opened.header_octets, elsewhere=prove),
-                    ),
+                    chunk=chunk_of(index, [key.chip_id for key in wanted]),
                     batch_digest=batch.digest,
-                    wanted=tuple(ledger.wanted_keys(number, batch.number, index)),
+                    wanted=wanted,
                     prove=prove,
                 )
 
 
-@contextmanager
-def open_taken(line: Line, digest: bytes) -> Iterator[SeedBatch]:
-    """A batch that was taken in, verified once more.
-
-    Raises:
-        StateError: the store has lost it, or holds another in its place.
-    """
-    path = batch_path(line.store, digest)
-    if not path.is_file():
-        raise StateError(f"the store has lost batch {digest.hex()}")
-    with path.open("rb") as stream:
-        opened = open_any_batch(stream, line.vendors, line.keys.recipients)
-        if opened.digest != digest:
-            raise StateError(f"{path} holds another batch, {opened.digest.hex()}")
-        yield opened
+def _log_use(
+    line: Line,
+    build_list_digest: bytes,
+    number: int,
+    batches: Sequence[TakenBatch],
+    left: Sequence[tuple[int, int]],
+    ledger: Ledger,
+) -> None:
+    """Where seeds of the vault will be opened, its log says so first."""
+    if line.vault is None:
+        return
+    wanted = {
+        batch.digest: sum(
+            len(tuple(ledger.wanted_keys(number, of, index)))
+            for of, index in left
+            if of == batch.number
+        )
+        for batch in batches
+    }
+    line.seeds.log_use(f"build list {build_list_digest.hex()}", wanted)
 
 
 # -- what goes out

@@ -27,11 +27,10 @@ from oem_backend.factory.bundles import hand_out, keep_bundle
 from oem_backend.factory.certify import Terms
 from oem_backend.factory.inbox import Inbox
 from oem_backend.factory.ledger import Ledger, Made
-from oem_backend.factory.line import Line, check_terms, idevid_issuer_of, open_taken, terms_digest
+from oem_backend.factory.line import Line, check_terms, idevid_issuer_of, terms_digest
 from oem_backend.factory.pipeline import check_proof
 from oem_backend.factory.waiting import DemandOutcome, WaitingDevice
 from oem_backend.factory.work import (
-    SealedChunk,
     derive_demanded,
     encode_demanded,
     parse_derived,
@@ -152,7 +151,7 @@ class Desk:
             return None
         try:
             return self._derive_and_answer(demand, device)
-        except (StateError, Unavailable) as err:
+        except (BatchRefused, StateError, Unavailable) as err:
             log.error("demand waits", extra={"demand": name, "reason": err.reason})  # noqa: TRY400 - a line, no traceback
             return None
 
@@ -202,13 +201,9 @@ class Desk:
     def _derived(self, demand: Demand, device: WaitingDevice) -> bytes | None:
         """The device's public key, if it is the one that was asked for; a worker has compared."""
         batch_digest = device.batch_digest
-        with open_taken(self._line, batch_digest) as batch:
-            chunk = SealedChunk(
-                header=batch.header_octets,
-                index=device.chunk,
-                sealed=batch.sealed_chunk(device.chunk),
-                recipient_key=self._line.keys.opening(batch.header_octets),
-            )
+        self._line.seeds.log_use(f"demand {demand.digest.hex()}", {batch_digest: 1})
+        with self._line.seeds.chunks_of(batch_digest) as chunk_of:
+            chunk = chunk_of(device.chunk, [device.chip_id])
             job = encode_demanded(chunk, batch_digest, device.chip_id, demand.spki_sha256)
         with closing(self._executor.map(derive_demanded, [job])) as answers:
             derived = parse_derived(next(answers))

@@ -27,8 +27,8 @@ from oem_backend.factory.certify import (
 )
 from oem_backend.factory.ledger import WantedKey
 from oem_backend.factory.work import (
+    AnyChunk,
     DerivedKey,
-    SealedChunk,
     derive_chunk,
     encode_derivation,
     parse_derived,
@@ -47,7 +47,7 @@ _CERTIFY: Final = b"c"
 class Derivation:
     """One chunk of a build list, to be derived."""
 
-    chunk: SealedChunk
+    chunk: AnyChunk
     batch_digest: bytes
     wanted: Sequence[WantedKey]
     prove: bool  # have each key sign

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,45 @@ class OnDemandSettings(Settings):
     per_device_and_day: Annotated[int, Field(ge=1, le=1000)] = 10
 
 
+class VaultSettings(Settings):
+    """``[factory.vault]``: whether seeds are kept, and under which key."""
+
+    kind: Literal["none", "file", "passphrase", "pkcs11"] = "none"
+    folder: Path = Path("vault")
+    witness: Path = Path("vault.witness")
+    key: Path | None = None  # file: 32 octets, 0600; made by vault init
+    passphrase_file: ExistingFile | None = None  # passphrase: 0600; without it a terminal is asked
+    module: ExistingFile | None = None  # pkcs11: shared library
+    token: str | None = None
+    label: str | None = None  # of a secret key
+    pin_file: ExistingFile | None = None  # 0600
+
+    @model_validator(mode="after")
+    def _what_the_kind_takes(self) -> Self:
+        needed, allowed = _VAULT_KEYS[self.kind]
+        named = {name for name in _ALL_VAULT_KEYS if getattr(self, name) is not None}
+        if not needed <= named <= needed | allowed:
+            raise ValueError(
+                f"kind {self.kind!r} takes {', '.join(sorted(needed | allowed)) or 'no key'}"
+            )
+        return self
+
+    @property
+    def source(self) -> dict[str, str]:
+        """Where a worker gets the key from: names and paths."""
+        named = {name: getattr(self, name) for name in _ALL_VAULT_KEYS}
+        return {"kind": self.kind} | {n: str(v) for n, v in named.items() if v is not None}
+
+
+_VAULT_KEYS: Final[dict[str, tuple[set[str], set[str]]]] = {  # needed, and allowed besides
+    "none": (set(), set()),
+    "file": ({"key"}, set()),
+    "passphrase": (set(), {"passphrase_file"}),
+    "pkcs11": ({"module", "token", "label", "pin_file"}, set()),
+}
+_ALL_VAULT_KEYS: Final = ("key", "passphrase_file", "module", "token", "label", "pin_file")
+
+
 class FactorySettings(Settings):
     """``[factory]``"""
 
@@ -48,6 +87,7 @@ class FactorySettings(Settings):
     workers: int | None = Field(default=None, ge=1, le=256)
     executor: dict[str, Any] | None = None  # of make; kind, and what its adapter reads
     worker_keys: Path | None = None  # folder of the recipient keys on other machines
+    vault: VaultSettings = VaultSettings()
     vendor: tuple[PeerSettings, ...] = ()
     assembler: tuple[PeerSettings, ...] = ()
     on_demand: OnDemandSettings | None = None
@@ -56,6 +96,19 @@ class FactorySettings(Settings):
     def _one_issuing_key(self) -> Self:
         if (self.issuing_key is None) == (self.issuing is None):
             raise ValueError("either issuing_key or a table issuing")
+        return self
+
+    @model_validator(mode="after")
+    def _two_tokens(self) -> Self:
+        issuing = (self.issuing or {}).get("token")
+        if self.vault.token is not None and self.vault.token == issuing:
+            raise ValueError("vault: a token of its own, since workers log in to it")
+        return self
+
+    @model_validator(mode="after")
+    def _vault_on_this_machine(self) -> Self:
+        if self.vault.kind != "none" and self.executor is not None:
+            raise ValueError("vault: opened by workers of this machine alone, so no executor")
         return self
 
     @property

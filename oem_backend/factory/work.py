@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -28,6 +28,7 @@ from brski.seed.formats import open_any_chunk, parse_any_header
 from brski.seed.profiles import DerivationProfile, ScalarProfile, profile
 from brski.seed.record import MOST_CHIP_ID_OCTETS, SeedRecord, seed_fingerprint
 from oem_backend.factory.points import find_points
+from oem_backend.factory.vault.kept import KeptChunk
 
 PROOF_LABEL: Final = b"brski factory proof v1"
 
@@ -45,6 +46,9 @@ class SealedChunk:
     index: int
     sealed: bytes
     recipient_key: Path
+
+
+AnyChunk: TypeAlias = SealedChunk | KeptChunk  # of a batch, or of the vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,7 @@ def check_chunk(job: bytes) -> bytes:
         KeyUnusable, FileUnusable: a key file.
     """
     *chunk, intake_path = _take(job, 5)
-    intake_key = _read_key(Path(fields.take_text(intake_path, "path")))
+    intake_key = read_key(Path(fields.take_text(intake_path, "path")))
     return cbor.encode(
         [
             [record.chip_id, seed_fingerprint(intake_key, record.seed)]
@@ -129,7 +133,7 @@ def _parse_seen_chip(item: cbor.Item) -> SeenChip:
 
 
 def encode_derivation(
-    chunk: SealedChunk, batch_digest: bytes, chip_ids: Sequence[bytes], *, prove: bool
+    chunk: AnyChunk, batch_digest: bytes, chip_ids: Sequence[bytes], *, prove: bool
 ) -> bytes:
     """A job for :func:`derive_chunk`: whom to derive for, and what the proofs are bound to.
 
@@ -156,7 +160,7 @@ def derive_chunk(job: bytes) -> bytes:
     listed = fields.take_array(chip_ids, "chip ids", least=1, most=MOST_RECORDS_A_CHUNK)
     wanted = frozenset(map(_take_chip_id, listed))
     sealed = parse_chunk(chunk)
-    derivation = profile(parse_any_header(sealed.header).derivation_profile)
+    derivation = profile_of(sealed)
     derive = partial(_prove, derivation, digest) if prove else quickest_spki(derivation)
     return cbor.encode(
         [
@@ -168,7 +172,7 @@ def derive_chunk(job: bytes) -> bytes:
 
 
 def encode_demanded(
-    chunk: SealedChunk, batch_digest: bytes, chip_id: bytes, spki_sha256: bytes
+    chunk: AnyChunk, batch_digest: bytes, chip_id: bytes, spki_sha256: bytes
 ) -> bytes:
     """A job for :func:`derive_demanded`."""
     return cbor.encode([*encode_chunk(chunk), batch_digest, chip_id, spki_sha256])
@@ -190,7 +194,7 @@ def derive_demanded(job: bytes) -> bytes:
     digest = fields.take_digest(batch_digest, "batch digest")
     wanted, known = _take_chip_id(chip_id), fields.take_digest(spki_sha256, "key digest")
     sealed = parse_chunk(chunk)
-    derivation = profile(parse_any_header(sealed.header).derivation_profile)
+    derivation = profile_of(sealed)
     proven = [
         (record.chip_id, *_prove(derivation, digest, record))
         for record in open_records(sealed)
@@ -253,13 +257,26 @@ def _parse_derived_key(item: cbor.Item) -> DerivedKey:
 # -- what both have in common
 
 
-def encode_chunk(chunk: SealedChunk) -> list[cbor.Item]:
+def encode_chunk(chunk: AnyChunk) -> list[cbor.Encodable]:
     """A chunk as four items of a job."""
+    if isinstance(chunk, KeptChunk):
+        return chunk.encode()
     return [chunk.header, chunk.index, chunk.sealed, str(chunk.recipient_key)]
 
 
-def parse_chunk(items: Sequence[cbor.Item]) -> SealedChunk:
+def parse_chunk(items: Sequence[cbor.Item]) -> AnyChunk:
     """What :func:`encode_chunk` gave.
+
+    Raises:
+        Malformed: it is something else.
+    """
+    if isinstance(items[0], list):
+        return KeptChunk.parse(items)
+    return parse_sealed_chunk(items)
+
+
+def parse_sealed_chunk(items: Sequence[cbor.Item]) -> SealedChunk:
+    """What :func:`encode_chunk` gave for a batch's chunk.
 
     Raises:
         Malformed: it is something else.
@@ -273,16 +290,36 @@ def parse_chunk(items: Sequence[cbor.Item]) -> SealedChunk:
     )
 
 
-def open_records(chunk: SealedChunk) -> tuple[SeedRecord, ...]:
+def open_records(chunk: AnyChunk) -> tuple[SeedRecord, ...]:
     """Open *chunk* with the key in its file; from here on this process holds secrets.
 
     Raises:
-        as :func:`brski.seed.formats.open_any_chunk`; KeyUnusable, FileUnusable: the key file.
+        as :func:`brski.seed.formats.open_any_chunk`; KeyUnusable, FileUnusable: the key file;
+        StateError: the vault was altered.
     """
-    return open_any_chunk(chunk.header, chunk.index, chunk.sealed, _read_key(chunk.recipient_key))
+    if isinstance(chunk, KeptChunk):
+        return tuple(chunk.open())
+    return open_any_chunk(chunk.header, chunk.index, chunk.sealed, read_key(chunk.recipient_key))
 
 
-def _read_key(path: Path) -> bytes:
+def profile_of(chunk: AnyChunk) -> DerivationProfile:
+    """By which profile the chunk's keys are derived.
+
+    Raises:
+        UnknownFormat: one that is not known.
+        Malformed: a header that is none.
+    """
+    if isinstance(chunk, KeptChunk):
+        return profile(chunk.place.profile)
+    return profile(parse_any_header(chunk.header).derivation_profile)
+
+
+def read_key(path: Path) -> bytes:
+    """A key file that none but its owner may touch.
+
+    Raises:
+        KeyUnusable, FileUnusable: others may, or it cannot be read.
+    """
     check_private_mode(path)
     return read_file(path)
 

@@ -24,7 +24,7 @@ import pytest
 from brski.seed.profiles import profile
 from brski.seed.record import SeedRecord
 from brski.seed.secret import Seed
-from tests.kit import factory
+from tests.kit import factory, vault
 from tests.kit.factory import FactoryKit
 
 needs_memory = pytest.mark.skipif(
@@ -39,7 +39,7 @@ from oem_backend import cli
 from oem_backend.executors.processes import ProcessExecutor
 from oem_backend.factory.ledger import Ledger
 cli.harden_process = lambda: None
-how, control, batch, built, settings, out = sys.argv[1:]
+how, control, batch, built, settings, out, *more = sys.argv[1:]
 control = bytes.fromhex(control)[::-1]
 texts = [control.hex(), base64.b64encode(control).decode()]
 if how == "careless":
@@ -57,6 +57,14 @@ Ledger.keep_chunk = stopping(Ledger.keep_chunk)
 assert cli.main(["factory", "intake", batch, "-s", settings]) == 0
 assert cli.main(["factory", "make", built, "-o", out, "-s", settings]) == 0
 barrier()
+if more:
+    why = ["--reason", "test", "-s", settings]
+    (sealed_secret,) = more
+    named = ["--purpose", "firmware-encryption", "--chip", b"chip0001".hex(), "-o", sealed_secret]
+    assert cli.main(["vault", "check", *why]) == 0
+    assert cli.main(["secret", *named, "--recipient", batch + ".to", *why]) == 0
+    assert cli.main(["vault", "destroy", "--chip", b"chip0002".hex(), "-y", *why]) == 0
+    barrier()
 """
 CHUNKS = 2
 CHIPS = 1000
@@ -157,11 +165,12 @@ def kit(tmp_path: Path) -> FactoryKit:
     return factory.found(tmp_path)
 
 
-def held_by_a_factory(kit: FactoryKit, how: str) -> set[str]:
+def held_by_a_factory(kit: FactoryKit, how: str, *, with_vault: bool = False) -> set[str]:
     """Which secrets, in which spelling, were in its memory at any of the barriers.
 
     Args:
         how: ``"careless"`` does the workers' work in the long-lived process.
+        with_vault: the factory keeps one, and uses it.
     """
     records = marked_chips()
     batch, _ = kit.batch(records, records_a_chunk=CHIPS // CHUNKS)
@@ -172,17 +181,23 @@ def held_by_a_factory(kit: FactoryKit, how: str) -> set[str]:
         for name, secret in secrets_of(kit.folder, records).items()
         for spelling, octets in spellings(secret).items()
     }
+    more = []
+    if with_vault:
+        key = (kit.folder / "vault.key").read_bytes()
+        looked_for |= {f"vault key: {how}": octets for how, octets in spellings(key).items()}
+        (kit.folder / "batch.to").write_bytes(kit.recipient.encode())
+        more = [str(kit.folder / "secret")]
     held: set[str] = set()
     process = subprocess.Popen(
         [
             *(sys.executable, "-c", SCRIPT, how, control[::-1].hex(), str(batch), str(built)),
-            *(str(kit.settings), str(kit.folder / "bundle")),
+            *(str(kit.settings), str(kit.folder / "bundle"), *more),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     try:
-        for stop in range(2 * CHUNKS + 1):
+        for stop in range(2 * CHUNKS + 1 + with_vault):
             if stop:
                 go_on(process)
             memory = memory_at_the_barrier(process)
@@ -227,3 +242,12 @@ def test_no_secret_is_in_the_factorys_memory(kit: FactoryKit) -> None:
 def test_a_factory_that_opened_seeds_itself_would_be_caught(kit: FactoryKit) -> None:
     """The search finds what it is for: nothing else about the program is different."""
     assert "a seed: octets" in held_by_a_factory(kit, "careless")
+
+
+@pytest.mark.slow
+@needs_memory
+def test_nor_is_one_where_there_is_a_vault(tmp_path: Path) -> None:
+    """Sealed at intake, opened to derive, to check, for another secret: never in this process."""
+    kit = vault.founded(tmp_path)
+    assert held_by_a_factory(kit, "as it is", with_vault=True) == set()
+    assert (tmp_path / "secret").stat().st_size > 1120

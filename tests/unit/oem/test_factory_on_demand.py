@@ -321,7 +321,7 @@ def test_the_worker_compares(room: Room) -> None:
     with room.kit.ledger() as ledger:
         taken = ledger.batch_at("vendor", "sensor", 1)
         assert taken is not None
-    with on_demand.open_taken(room.kit.line, taken.digest) as opened:
+    with room.kit.line.seeds.open_taken(taken.digest) as opened:
         chunk = SealedChunk(
             header=opened.header_octets,
             index=0,

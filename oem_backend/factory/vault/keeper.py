@@ -1,0 +1,393 @@
+"""The vault as the factory's long-lived process has it: sealed rows, a head, and no key.
+
+Every change is one transaction with one entry in the log and one new head, which a worker
+authenticates; then the witness is written. docs/vault.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from brski.edge.atomic_file import read_file, write_atomically
+from brski.errors import FileUnusable, StateError
+from brski.seed.vault import ChunkPlace, SealedRecord, Stretching, chunk_digest
+from brski.seed.vault_log import (
+    NO_DIGEST,
+    Action,
+    Head,
+    Header,
+    Kind,
+    Use,
+    index_digest,
+    log_digest,
+)
+from oem_backend.executors.port import Executor
+from oem_backend.factory.vault.database import StoredChunk, VaultDatabase, open_database
+from oem_backend.factory.vault.kept import KeptChunk, VaultAccess
+from oem_backend.factory.vault.key import Source
+from oem_backend.factory.vault.work import (
+    encode_founding,
+    encode_succession,
+    found,
+    parse_macs,
+    sign_head,
+)
+
+_WITNESS: Final = "brski vault witness v1"
+_WITNESS_LINE: Final = re.compile(_WITNESS + " ([0-9a-f]{32}) ([0-9]{1,18}) ([0-9a-f]{64})\n")
+_WITNESS_LIMIT: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultPlace:
+    """Where a vault is, and its witness; and where workers get its key from."""
+
+    folder: Path
+    witness: Path
+    source: Source
+
+    @property
+    def database(self) -> Path:
+        """The file."""
+        return self.folder / "vault.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Who:
+    """Who uses a vault, when and why."""
+
+    operator: str
+    at: int  # seconds since 1970
+    reason: str
+
+    def use(self, action: Action, subject: str, records: int) -> Use:
+        """The entry for the log.
+
+        Raises:
+            Malformed: a text that does not fit into one.
+        """
+        return Use(
+            at=self.at,
+            operator=self.operator,
+            action=action,
+            subject=subject,
+            reason=self.reason,
+            records=records,
+        )
+
+
+class Vault:
+    """An open vault; from :func:`open_vault`."""
+
+    def __init__(self, place: VaultPlace, database: VaultDatabase, executor: Executor) -> None:
+        self._place = place
+        self._db = database
+        self._executor = executor
+        found_header = database.header()
+        if found_header is None:
+            raise _no_vault(place)
+        header, mac = found_header
+        self.access: Final = VaultAccess(source=place.source, header=header, mac=mac)
+        self.vault_id: Final = Header.parse(header).vault_id
+        self._check_witness()
+
+    @property
+    def database(self) -> VaultDatabase:
+        """The rows."""
+        return self._db
+
+    @property
+    def head(self) -> Head:
+        """As it stands; believed once a worker has verified it.
+
+        Raises:
+            StateError: it is none.
+        """
+        return Head.parse(self._db.head()[0])
+
+    def has_batch(self, batch: bytes) -> bool:
+        """Whether any record of the batch is here."""
+        return next(self._db.chunks(batch), None) is not None
+
+    def kept_chunk(
+        self, batch: bytes, number: int, chip_ids: frozenset[bytes] | None = None
+    ) -> KeptChunk | None:
+        """A chunk for a worker; None where nothing of it is here.
+
+        Args:
+            chip_ids: whose records alone are handed over.
+        """
+        chunk = self._db.chunk(batch, number)
+        return None if chunk is None else self.kept(chunk, chip_ids)
+
+    def kept(self, chunk: StoredChunk, chip_ids: frozenset[bytes] | None = None) -> KeptChunk:
+        """As :meth:`kept_chunk`, for a row that was read."""
+        records = self._db.records(chunk)
+        return KeptChunk(
+            vault=self.access,
+            place=chunk.place,
+            wrapped=chunk.wrapped,
+            records=tuple(r for r in records if chip_ids is None or r.chip_id in chip_ids),
+        )
+
+    # -- changes
+
+    def log(self, use: Use) -> None:
+        """Put a use on record; to be done before it begins.
+
+        Raises:
+            KeyUnusable: the key is another.
+            StateError: the head or the index was altered.
+            Unavailable: a full disk, or a worker that failed. Nothing has changed.
+        """
+        with self._changing(lambda: use):
+            pass
+
+    @contextmanager
+    def sealing(self, who: Who, batch: bytes, records: int) -> Iterator[Sealing]:
+        """Take a batch in: chunk by chunk within the block, all of it at its end, or nothing.
+
+        What there is of the batch already was left by a run that was cut off, and goes.
+
+        Raises:
+            as :meth:`log`.
+        """
+        use = who.use(Action.SEAL, f"batch {batch.hex()}", records)
+        with self._changing(lambda: use):
+            for chunk in self._db.chunks(batch):
+                self._db.delete_chunk(chunk)
+            yield Sealing(self._db, batch)
+
+    def destroy(self, use: Callable[[int], Use], chunks: Sequence[StoredChunk]) -> int:
+        """Remove whole chunks.
+
+        Args:
+            use: the entry for so many records.
+
+        Returns:
+            How many records there were.
+
+        Raises:
+            as :meth:`log`; Unavailable also where the deletion is done and the file is not clean
+            yet: the next command goes on.
+        """
+        count = 0
+        with self._changing(lambda: use(count)):
+            count = sum(self._db.delete_chunk(chunk) for chunk in chunks)
+        return count
+
+    def destroy_record(self, use: Use, chunk: StoredChunk, chip_id: bytes) -> None:
+        """Remove one record; the chunk's key goes with the last one.
+
+        Raises:
+            StateError: there is none.
+            As :meth:`destroy`.
+        """
+        records = self._db.records(chunk)
+        left = [r for r in records if r.chip_id != chip_id]
+        gone = [r.place for r in records if r.chip_id == chip_id]
+        if not gone:
+            raise StateError(f"the vault has no record of chip {chip_id.hex()}")
+        if chunk_digest(chunk.place, chunk.wrapped, records) != chunk.digest:
+            raise _altered("a chunk")
+        with self._changing(lambda: use):
+            if left:
+                self._db.delete_records(chunk, gone)
+                self._db.set_digest(chunk, chunk_digest(chunk.place, chunk.wrapped, left))
+            else:
+                self._db.delete_chunk(chunk)
+
+    @contextmanager
+    def _changing(self, use: Callable[[], Use]) -> Iterator[None]:
+        """One transaction from the head before to the head after."""
+        with self._db.writing():
+            self._check_index()
+            yield
+            self._advance(use())
+        self._settle()
+
+    def _check_index(self) -> None:
+        """What is to be changed is what the head says: nothing altered gets a new head."""
+        head = self.head
+        if self._db.count() != (head.records, head.chunks) or self._index() != head.index_digest:
+            raise _altered("the index")
+
+    def _index(self) -> bytes:
+        return index_digest(chunk.digest for chunk in self._db.chunks())
+
+    def _advance(self, use: Use) -> None:
+        """One entry, one head; within the transaction of the change."""
+        octets, mac, _ = self._db.head()
+        before = Head.parse(octets)
+        entry = use.encode(before.entries + 1)
+        digest = log_digest(before.log_digest, entry)
+        self._db.add_use(before.entries + 1, entry, digest)
+        records, chunks = self._db.count()
+        head = Head(
+            vault_id=self.vault_id,
+            counter=before.counter + 1,
+            previous=mac,
+            records=records,
+            chunks=chunks,
+            index_digest=self._index(),
+            entries=before.entries + 1,
+            log_digest=digest,
+        )
+        job = encode_succession(self.access, octets, mac, head)
+        with closing(self._executor.map(sign_head, [job])) as answers:
+            (new_mac,) = parse_macs(next(answers), 1)
+        self._db.set_head(head.encode(), new_mac, mac)
+
+    def _settle(self) -> None:
+        if self._db.wants_purge:
+            self._db.purge()
+        write_witness(self._place.witness, self.vault_id, self.head.counter, self._db.head()[1])
+
+    def _check_witness(self) -> None:
+        seen = read_witness(self._place.witness)
+        _, current, previous = self._db.head()
+        if seen.vault_id != self.vault_id or seen.mac not in (current, previous):
+            raise StateError(
+                f"the vault is not the one that {self._place.witness} has seen last",
+                hint="an older copy of the vault was put back, or the witness of another",
+            )
+        if seen.mac != current or self._db.wants_purge:
+            self._settle()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultUse:
+    """An open vault, and who uses it."""
+
+    vault: Vault
+    who: Who
+
+
+class Sealing:
+    """A batch on its way into the vault; from :meth:`Vault.sealing`."""
+
+    def __init__(self, database: VaultDatabase, batch: bytes) -> None:
+        self._db = database
+        self._batch = batch
+
+    def add(
+        self, index: int, profile: str, wrapped: bytes, rows: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        """Enter a chunk.
+
+        Args:
+            rows: chip id and sealed seed, in the order of their places.
+        """
+        place = ChunkPlace(batch_digest=self._batch, index=index, profile=profile)
+        records = [
+            SealedRecord(place=number, chip_id=chip_id, sealed=sealed)
+            for number, (chip_id, sealed) in enumerate(rows)
+        ]
+        self._db.enter_chunk(place, wrapped, chunk_digest(place, wrapped, records), records)
+
+
+@contextmanager
+def open_vault(place: VaultPlace, executor: Executor) -> Iterator[Vault]:
+    """The vault at *place*, for whoever holds the store's lock.
+
+    Raises:
+        StateError: there is none, it is an older copy, or damaged.
+        Unavailable: locked, or a full or failing disk.
+    """
+    if not place.database.is_file():
+        raise _no_vault(place)
+    with open_database(place.database) as database:
+        yield Vault(place, database, executor)
+
+
+def found_vault(
+    place: VaultPlace, vault_id: bytes, stretching: Stretching | None, executor: Executor
+) -> Header:
+    """Make an empty vault.
+
+    Args:
+        vault_id: 16 random octets.
+        stretching: of a passphrase; for that kind alone.
+
+    Raises:
+        StateError: there is one.
+        KeyUnusable, Unavailable: its key cannot be made or had.
+    """
+    header = Header(vault_id=vault_id, kind=Kind(place.source["kind"]), stretching=stretching)
+    head = Head(
+        vault_id=vault_id,
+        counter=0,
+        previous=b"",
+        records=0,
+        chunks=0,
+        index_digest=index_digest(()),
+        entries=0,
+        log_digest=NO_DIGEST,
+    )
+    _check_no_witness(place.witness)
+    place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open_database(place.database) as database:
+        if database.header() is not None:
+            raise StateError(f"there is a vault at {place.database} already")
+        job = encode_founding(place.source, header, head)
+        with closing(executor.map(found, [job])) as answers:
+            header_mac, head_mac = parse_macs(next(answers), 2)
+        write_witness(place.witness, vault_id, 0, head_mac)
+        with database.writing():
+            database.found(header.encode(), header_mac, head.encode(), head_mac)
+    return header
+
+
+def _check_no_witness(path: Path) -> None:
+    """One of a vault that was never changed may be left of a run that was cut off."""
+    if path.exists() and read_witness(path).counter:
+        raise StateError(f"{path} has seen a vault that is not there")
+
+
+def _altered(what: str) -> StateError:
+    return StateError(f"{what} of the vault was altered", hint="brski-oem vault check tells more")
+
+
+def _no_vault(place: VaultPlace) -> StateError:
+    return StateError(f"there is no vault at {place.database}", hint="brski-oem vault init")
+
+
+def write_witness(path: Path, vault_id: bytes, counter: int, mac: bytes) -> None:
+    """Write the witness of a head.
+
+    Raises:
+        Unavailable, FileUnusable: as :func:`brski.edge.atomic_file.write_atomically`.
+    """
+    line = f"{_WITNESS} {vault_id.hex()} {counter} {mac.hex()}\n"
+    write_atomically(path, line.encode("ascii"), mode=0o600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """The head that was seen last."""
+
+    vault_id: bytes
+    counter: int
+    mac: bytes
+
+
+def read_witness(path: Path) -> Witness:
+    """What a witness has seen.
+
+    Raises:
+        StateError: it is missing, or no witness.
+    """
+    try:
+        text = read_file(path, max_octets=_WITNESS_LIMIT).decode("ascii", "replace")
+    except FileUnusable as err:
+        raise StateError(f"the vault's witness is missing: {err.reason}") from err
+    found_line = _WITNESS_LINE.fullmatch(text)
+    if found_line is None:
+        raise StateError(f"{path} is no witness of a vault")
+    vault_id, counter, mac = found_line.groups()
+    return Witness(vault_id=bytes.fromhex(vault_id), counter=int(counter), mac=bytes.fromhex(mac))
