@@ -82,6 +82,18 @@ def test_every_client_reaches_the_application_with_its_whole_chain(
     assert ends.client.own_chain == (entity.chain if entity else ())
 
 
+@both_versions
+@pytest.mark.parametrize("kind", ["P-256", "P-384", "Ed25519"])
+def test_clients_of_classic_algorithms_are_authenticated(
+    registrar: pki.Entity, version: str, kind: str
+) -> None:
+    """RFC 8446 §4.2.3, RFC 8422 §5.4: device key and its CA of one kind, both versions of TLS."""
+    entity = pki.make_idevid(pki.make_pki(kind=kind), kind=kind)
+    ends = tls.connect_in_memory(client(entity), server(registrar, version))
+    assert ends.server.version() == version
+    assert ends.server.peer_chain() == entity.chain
+
+
 ML_DSA = ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 
 
