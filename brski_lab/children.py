@@ -27,6 +27,7 @@ _MODULES: Final = {
     "brski-registrar": "registrar_plugin.cli",
     "brski-pledge": "device_client.cli",
     "brski-lab": "brski_lab.cli",
+    "brski-lab-vendor": "brski_lab.vendor_cli",
     "brski-lab-pledge": "brski_lab.devices.pledge_program",
 }
 _ENTRY: Final = "import sys; from {module} import main; sys.exit(main())"

@@ -64,6 +64,34 @@ class Stage:
         return self.folder / "keystores" / serial_number
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Program:
+    """One that stays up."""
+
+    name: str
+    command: tuple[str, ...] = ("serve",)
+    settings: str
+    listens: Mapping[str, str]  # which option, on which socket
+
+
+_OEM: Final = (
+    _Program(
+        name="brski-oem",
+        command=("database", "serve"),
+        settings="oem.toml",
+        listens={"--listen": "service"},
+    ),
+    _Program(
+        name="brski-masa",
+        settings="masa.toml",
+        listens={"--listen": "masa", "--manage": "management"},
+    ),
+)
+_REGISTRAR: Final = (
+    _Program(name="brski-registrar", settings="registrar.toml", listens={"--listen": "pledges"}),
+)
+
+
 async def set_stage(
     folder: Path,
     children: Children,
@@ -113,29 +141,22 @@ async def _set(
         "--masa-url", masa_address, "--levels", "2",
     )  # fmt: skip
     _name_peers(folder, oem)
-    await _build(folder, children, devices, now)
     _write_settings(folder, ports, [*(d.serial_number for d in devices), *expected], refused,
                     local_source=local_source)  # fmt: skip
-    for bundle in sorted((folder / "bundles").iterdir()):
-        await children.run("brski-oem", "database", "load", bundle, "-s", folder / "oem.toml")
-    records = _records(folder)
-    _burn(folder, devices, records, people["masa-signer"].chain)
-    await asyncio.gather(
-        children.serve(
-            "brski-oem", "database", "serve", "-s", folder / "oem.toml",
-            "--listen", f"fd:{sockets['service'].fileno()}", sockets=[sockets["service"]],
-        ),
-        children.serve(
-            "brski-masa", "serve", "-s", folder / "masa.toml",
-            "--listen", f"fd:{sockets['masa'].fileno()}",
-            "--manage", f"fd:{sockets['management'].fileno()}",
-            sockets=[sockets["masa"], sockets["management"]],
-        ),
-        children.serve(
-            "brski-registrar", "serve", "-s", folder / "registrar.toml",
-            "--listen", f"fd:{sockets['pledges'].fileno()}", sockets=[sockets["pledges"]],
-        ),
-    )  # fmt: skip
+
+    async def make_devices() -> None:
+        await _build(folder, children, devices, now)
+        for bundle in sorted((folder / "bundles").iterdir()):
+            await children.run("brski-oem", "database", "load", bundle, "-s", folder / "oem.toml")
+        _burn(folder, devices, _records(folder), people["masa-signer"].chain)
+
+    # beside the factory, unless it reads the OEM's database, which is not there yet
+    if local_source:
+        await make_devices()
+        await _serve(folder, children, sockets, (*_OEM, *_REGISTRAR))
+    else:
+        await asyncio.gather(make_devices(), _serve(folder, children, sockets, _REGISTRAR))
+        await _serve(folder, children, sockets, _OEM)
     return Stage(
         folder=folder,
         registrar_port=ports["pledges"],
@@ -143,6 +164,32 @@ async def _set(
         masa_anchor=people["masa-signer"].root_path,
         owner_root=people["registrar"].root_path,
         registrar_settings=folder / "registrar.toml",
+    )
+
+
+async def _serve(
+    folder: Path,
+    children: Children,
+    sockets: Mapping[str, socket.socket],
+    programs: Sequence[_Program],
+) -> None:
+    """Start *programs*, all at once, each on its sockets."""
+    await asyncio.gather(
+        *(
+            children.serve(
+                program.name,
+                *program.command,
+                "-s",
+                folder / program.settings,
+                *(
+                    argument
+                    for option, socket_name in program.listens.items()
+                    for argument in (option, f"fd:{sockets[socket_name].fileno()}")
+                ),
+                sockets=[sockets[socket_name] for socket_name in program.listens.values()],
+            )
+            for program in programs
+        )
     )
 
 
@@ -201,7 +248,7 @@ async def _build(
     for sequence, (batch, members) in enumerate(_by_batch(devices).items(), 1):
         out = folder / "batches" / batch.name
         digest = await children.run(
-            "brski-lab", "mint", "--count", str(len(members)), "--vendor", VENDOR,
+            "brski-lab-vendor", "mint", "--count", str(len(members)), "--vendor", VENDOR,
             "--product", PRODUCT, "--key", folder / "keys" / "vendor.key",
             "--recipient", folder / "oem" / "recipient.pub", "--chips", _chips(folder, batch),
             "--batch-id", batch.name, "--profile", batch.profile, "--out", out,
