@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from types import TracebackType
 
 from brski.errors import OnboardingError
 from registrar_plugin.connection import PledgeConnection
@@ -16,6 +16,34 @@ from registrar_plugin.store.port import Journal
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
 log = logging.getLogger("registrar_plugin.audit")
+
+
+class Refusals:
+    """Around one step: ``async with``. A class, since a generator costs each request of each device
+    more than its step's own bookkeeping.
+    """
+
+    __slots__ = ("_clerk", "_connection", "_device", "_kind")
+
+    def __init__(
+        self, clerk: Clerk, kind: EventKind, connection: PledgeConnection, device: DeviceKey | None
+    ) -> None:
+        self._clerk = clerk
+        self._kind = kind
+        self._connection = connection
+        self._device = device
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OnboardingError):
+            await self._clerk.write_refusal(error, self._kind, self._connection, self._device)
 
 
 class Clerk:
@@ -55,24 +83,20 @@ class Clerk:
             details=details or {},
         )
 
-    @asynccontextmanager
-    async def refusals(
+    def refusals(
         self, kind: EventKind, connection: PledgeConnection, device: DeviceKey | None = None
-    ) -> AsyncIterator[None]:
+    ) -> Refusals:
         """Write down why the step within was refused, then let the refusal go on."""
-        try:
-            yield
-        except OnboardingError as refusal:
-            await self._write(refusal, kind, connection, device)
-            raise
+        return Refusals(self, kind, connection, device)
 
-    async def _write(
+    async def write_refusal(
         self,
         refusal: OnboardingError,
         kind: EventKind,
         connection: PledgeConnection,
         device: DeviceKey | None,
     ) -> None:
+        """Write down why *kind* of step was refused."""
         line = self.event(
             kind,
             device,

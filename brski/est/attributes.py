@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -167,8 +168,13 @@ def decode_oid(data: bytes, element: der.Element) -> str:
         raise Malformed(f"DER element of tag {element.tag:02x} where an object identifier must be")
     if element.end - element.content > OID_OCTETS:
         raise TooLarge(f"object identifier of {element.end - element.content} octets")
+    return _dotted(der.content_of(data, element))
+
+
+@lru_cache(maxsize=256)
+def _dotted(content: bytes) -> str:
     arcs = [0]
-    for octet in der.content_of(data, element):
+    for octet in content:
         arcs[-1] = arcs[-1] << 7 | octet & 0x7F
         if octet < 0x80:
             arcs.append(0)

@@ -211,15 +211,12 @@ def spki_of(certificate: x509.Certificate) -> bytes:
 
 def _tbs_fields(tbs: bytes) -> list[der.Element]:
     """serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo, without version."""
-    position = der.read_element(tbs).content
-    first = der.read_element(tbs, position)
-    if first.tag == 0xA0:
-        position = first.end
-    fields = []
-    for _ in range(6):
-        fields.append(der.read_element(tbs, position))
-        position = fields[-1].end
-    return fields
+    fields = der.children(tbs, der.read_element(tbs))
+    if fields and fields[0].tag == 0xA0:
+        del fields[0]
+    if len(fields) < 6:
+        raise Malformed("DER of a certificate that lacks fields", section="RFC 5280 §4.1")
+    return fields[:6]
 
 
 def public_key_of_certificate(certificate: x509.Certificate) -> PublicKey:

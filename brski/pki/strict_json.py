@@ -18,6 +18,7 @@ from brski.registry import BODY_LIMIT
 DEPTH_LIMIT: Final = 16  # ours: arrays and objects inside one another
 NUMBER_LIMIT: Final = 24  # ours: characters of one number; -2**63 has 20
 _BOM: Final = b"\xef\xbb\xbf"
+_BACKSLASH_U: Final = b"\\u"  # how JSON spells a surrogate
 
 
 def loads(octets: bytes, *, max_octets: int = BODY_LIMIT, max_depth: int = DEPTH_LIMIT) -> object:
@@ -42,8 +43,9 @@ def loads(octets: bytes, *, max_octets: int = BODY_LIMIT, max_depth: int = DEPTH
     if len(octets) > max_octets:
         raise TooLarge(f"JSON of {len(octets)} octets, at most {max_octets} are read")
     value = _decode(_text_of(octets))
-    _check_value(value, max_depth)
-    return value
+    if _BACKSLASH_U in octets or octets.count(b"{") + octets.count(b"[") > max_depth:
+        _check_value(value, max_depth)
+    return value  # else it cannot nest too deep, nor hold a surrogate, which UTF-8 has not either
 
 
 def _text_of(octets: bytes) -> str:

@@ -22,7 +22,7 @@ from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store import statements as sql
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Onboarding
-from registrar_plugin.store.recent import RecentOnboardings
+from registrar_plugin.store.recent import RecentCertificates, RecentOnboardings
 from registrar_plugin.store.rows import (
     certificate_of,
     event_of,
@@ -52,6 +52,7 @@ class SQLiteJournal:
     def __init__(self, path: Path) -> None:
         self._writer = Writer(path, METADATA, version=VERSION)
         self._recent = RecentOnboardings(time.monotonic)
+        self._issued = RecentCertificates(time.monotonic)
 
     async def record(self, *events: Event) -> None:
         """Append *events*."""
@@ -171,16 +172,17 @@ class SQLiteJournal:
     ) -> bytes:
         """See :meth:`~registrar_plugin.store.port.Journal.complete_ldevid`."""
 
-        def work(db: sqlite3.Connection) -> bytes:
+        digest = hashlib.sha256(certificate.certificate).digest()
+
+        def work(db: sqlite3.Connection) -> tuple[bytes, bool]:
             if not _complete(db, intent, certificate.certificate):
-                stored: bytes
                 (stored,) = db.execute(sql.GET_RESULT, {"intent_id": intent.id}).fetchone()
-                return stored
+                return stored, False
             db.execute(sql.SUPERSEDE, _device(certificate.device))
             db.execute(
                 sql.PUT_CERTIFICATE,
                 {
-                    "sha256": hashlib.sha256(certificate.certificate).digest(),
+                    "sha256": digest,
                     "idevid_issuer": certificate.device.idevid_issuer,
                     "serial_number": certificate.device.serial_number,
                     "certificate": certificate.certificate,
@@ -191,9 +193,13 @@ class SQLiteJournal:
                 },
             )
             _append(db, events)
-            return certificate.certificate
+            return certificate.certificate, True
 
-        return await self._writer.change(work)
+        def done(result: tuple[bytes, bool]) -> None:
+            if result[1]:
+                self._issued.issued(certificate, digest)
+
+        return (await self._writer.change(work, done=done))[0]
 
     async def open_intents(self) -> tuple[Intent, ...]:
         """Those without a result, oldest first."""
@@ -201,6 +207,8 @@ class SQLiteJournal:
 
     async def certificate_by_digest(self, certificate_sha256: bytes) -> IssuedCertificate | None:
         """The LDevID whose DER has this SHA-256, whatever its state."""
+        if (known := self._issued.get(certificate_sha256)) is not None:
+            return known
         row = self._one(sql.GET_CERTIFICATE, {"digest": certificate_sha256})
         return None if row is None else certificate_of(row)
 
