@@ -1,6 +1,7 @@
-"""Devices of other algorithms against all the real programs: seed batch to LDevID, over TLS.
+"""Devices of every derivation profile against all the real programs: seed batch to LDevID, by TLS.
 
-Vendor, factory, database, MASA and registrar are processes of their own; the device is in process.
+Vendor, factory, database, MASA and registrar are processes of their own; the devices are in
+process, with fuse files. Each profile has a seed batch of its own, all in one build list.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
 from brski.idevid.record import Presentation
 from brski.pki.keys import parse_certificate
+from brski.seed.profiles import NAMES
 from brski.voucher.cms import CMS
 from brski_lab.children import Children
 from brski_lab.stage import Ordered, Stage, set_stage
@@ -22,13 +24,23 @@ from device_client.onboard import Outcome, onboard
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import Result
 
-ASSERTING, CARRYING = "SN-0001", "SN-0002"
 KINDS = {
-    "hmac-drbg-p384": ec.EllipticCurvePublicKey,
+    "p256": ec.EllipticCurvePublicKey,
+    "p384": ec.EllipticCurvePublicKey,
     "ed25519": ed25519.Ed25519PublicKey,
     "ml-dsa-44": mldsa.MLDSA44PublicKey,
-    "open-dice-ml-dsa-87": mldsa.MLDSA87PublicKey,
+    "ml-dsa-65": mldsa.MLDSA65PublicKey,
+    "ml-dsa-87": mldsa.MLDSA87PublicKey,
 }
+ORDERED = [
+    Ordered(
+        serial_number=f"SN-{2 * number + index:04X}",
+        presentation=presentation,
+        batch=Batch(name=f"batch-{name}", profile=name),
+    )
+    for number, name in enumerate(NAMES)
+    for index, presentation in enumerate((Presentation.CARRIED, Presentation.ASSERTED))
+]
 
 
 async def join(stage: Stage, serial_number: str) -> Outcome:
@@ -39,25 +51,24 @@ async def join(stage: Stage, serial_number: str) -> Outcome:
     )
 
 
+def check(stage: Stage, device: Ordered, outcome: Outcome) -> None:
+    """It enrolled, with a key of its profile's algorithm in TLS and under its voucher-request."""
+    name = device.batch.profile
+    assert outcome.result is Result.ENROLLED, f"{name}: {outcome.reason}"
+    fuse = load_fuse(stage.fuse_path(device.serial_number))
+    assert fuse.derivation_profile == name
+    shown = SeedIdentity(fuse).client_chain[0].public_key()
+    (kind,) = (kind for suffix, kind in KINDS.items() if name.endswith(suffix))
+    assert isinstance(shown, kind)
+    CMS.open(outcome.artifacts.pledge_voucher_request).verify(shown)
+    assert parse_certificate(outcome.artifacts.ldevid_chain[0]).public_key() != shown
+
+
 @pytest.mark.slow
 @pytest.mark.requirement("E2E-1", "E2E-9", "OEM-8")
-@pytest.mark.parametrize("name", KINDS)
-async def test_devices_enroll_under_keys_of_every_algorithm(tmp_path: Path, name: str) -> None:
-    """One asserts its serial number, one carries its certificate; TLS is proven with that key."""
-    batch = Batch(name="batch-1", profile=name)
-    ordered = [
-        Ordered(serial_number=ASSERTING, presentation=Presentation.ASSERTED, batch=batch),
-        Ordered(serial_number=CARRYING, presentation=Presentation.CARRIED, batch=batch),
-    ]
+async def test_devices_of_every_profile_enroll(tmp_path: Path) -> None:
+    """Of each profile one carries its certificate, and one asserts its serial number."""
     async with Children(tmp_path / "logs") as children:
-        stage = await set_stage(tmp_path, children, ordered)
-        for serial_number in (ASSERTING, CARRYING):
-            outcome = await join(stage, serial_number)
-            assert (outcome.result, outcome.reason) == (Result.ENROLLED, outcome.reason)
-            fuse = load_fuse(stage.fuse_path(serial_number))
-            assert fuse.derivation_profile == name
-            shown = SeedIdentity(fuse).client_chain[0].public_key()
-            assert isinstance(shown, KINDS[name])
-            CMS.open(outcome.artifacts.pledge_voucher_request).verify(shown)
-            ldevid = parse_certificate(outcome.artifacts.ldevid_chain[0])
-            assert ldevid.public_key() != shown
+        stage = await set_stage(tmp_path, children, ORDERED)
+        for device in ORDERED:
+            check(stage, device, await join(stage, device.serial_number))
