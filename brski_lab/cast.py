@@ -10,7 +10,7 @@ from typing import Final
 
 from brski.idevid.record import Presentation
 from brski_lab.story import REFUSED, Part
-from brski_lab.vendor import Batch
+from brski_lab.vendor import LEAKED, Batch
 
 CAST: Final = (
     Part(
@@ -65,6 +65,14 @@ CAST: Final = (
         who="the same on P-384, and it carries its IDevID certificate",
         device="tpm",
         batch=Batch(name="batch-tpm-p384", profile="tpm2-p384"),
+    ),
+    Part(
+        serial_number="SN-0030",
+        presentation=Presentation.ASSERTED,
+        who="comes from a seed batch that has leaked: its OEM has marked the batch",
+        batch=LEAKED,
+        expected=REFUSED,
+        expected_code="device-revoked",
     ),
 )
 

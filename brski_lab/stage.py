@@ -145,9 +145,9 @@ async def _set(
                     local_source=local_source)  # fmt: skip
 
     async def make_devices() -> None:
-        await _build(folder, children, devices, now)
-        for bundle in sorted((folder / "bundles").iterdir()):
-            await children.run("brski-oem", "database", "load", bundle, "-s", folder / "oem.toml")
+        digests = await _build(folder, children, devices, now)
+        leaked = [digest for batch, digest in digests.items() if batch.leaked]
+        await asyncio.gather(_load(folder, children), _mark(folder, children, leaked))
         _burn(folder, devices, _records(folder), people["masa-signer"].chain)
 
     # beside the factory, unless it reads the OEM's database, which is not there yet
@@ -191,6 +191,20 @@ async def _serve(
             for program in programs
         )
     )
+
+
+async def _load(folder: Path, children: Children) -> None:
+    for bundle in sorted((folder / "bundles").iterdir()):
+        await children.run("brski-oem", "database", "load", bundle, "-s", folder / "oem.toml")
+
+
+async def _mark(folder: Path, children: Children, leaked: Sequence[str]) -> None:
+    """A batch may be marked before anything of it is loaded."""
+    for digest in leaked:
+        await children.run(
+            "brski-oem", "database", "mark", "--batch", digest, "--revoked",
+            "--reason", "seed-leak", "-s", folder / "oem.toml",
+        )  # fmt: skip
 
 
 def _make_people(folder: Path, now: datetime) -> dict[str, pki.Credential]:
@@ -240,10 +254,15 @@ def _name_peers(folder: Path, oem: Path) -> None:
 
 async def _build(
     folder: Path, children: Children, devices: Sequence[Ordered], now: datetime
-) -> None:
-    """The vendor mints, the assembly says what became of each chip, the factory certifies."""
+) -> dict[Batch, str]:
+    """The vendor mints, the assembly says what became of each chip, the factory certifies.
+
+    Returns:
+        The digest of each batch, hex.
+    """
     settings = folder / "oem" / "factory.toml"
     predecessor: tuple[str, ...] = ()
+    digests: dict[Batch, str] = {}
     (folder / "batches").mkdir()
     for sequence, (batch, members) in enumerate(_by_batch(devices).items(), 1):
         out = folder / "batches" / batch.name
@@ -254,7 +273,8 @@ async def _build(
             "--batch-id", batch.name, "--profile", batch.profile, "--out", out,
             "--sequence", str(sequence), *predecessor,
         )  # fmt: skip
-        predecessor = ("--predecessor", digest.strip())
+        digests[batch] = digest.strip()
+        predecessor = ("--predecessor", digests[batch])
         await children.run("brski-oem", "factory", "intake", out, "-s", settings)
     _write_build_list(folder, devices, now)
     (folder / "bundles").mkdir()
@@ -262,6 +282,7 @@ async def _build(
         "brski-oem", "factory", "make", folder / "build-list", "-o", folder / "bundles",
         "-s", settings,
     )  # fmt: skip
+    return digests
 
 
 def _by_batch(devices: Sequence[Ordered]) -> dict[Batch, list[Ordered]]:

@@ -32,9 +32,11 @@ class Batch:
 
     name: str  # the vendor's for it, and the folder's of its chips
     profile: str  # how the keys of its chips are derived
+    leaked: bool = False  # its seeds are known to others: the OEM marks it
 
 
 MAIN: Final = Batch(name="batch-1", profile="hmac-drbg-p256")
+LEAKED: Final = Batch(name="batch-leaked", profile="hmac-drbg-p256", leaked=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

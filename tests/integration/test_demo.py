@@ -51,7 +51,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 
 @pytest.mark.requirement("E2E-1", "E2E-9")
 def test_everybody_ends_as_told(kept: tuple[Path, dict[str, Any]]) -> None:
-    """Two ways of being somebody, three ways of being refused, and four more at once."""
+    """Two ways of being somebody, four ways of being refused, and four more at once."""
     folder, document = kept
     ends = [(p["serial_number"], p["identity"], p["outcome"]) for p in document["pledges"]]
     assert ends[:6] == [
@@ -77,6 +77,8 @@ def test_the_operator_learns_what_the_pledge_does_not(kept: tuple[Path, dict[str
     impostor, stranger = document["pledges"][2:4]
     assert "key" in impostor["reason"]
     assert impostor["reason"] != stranger["reason"]
+    (leaked,) = [p for p in document["pledges"] if p["serial_number"] == "SN-0030"]
+    assert leaked["reason"] == "the record of SN-0030 is revoked: seed-leak"
 
 
 def test_each_has_the_key_that_it_is_said_to_have(kept: tuple[Path, dict[str, Any]]) -> None:
@@ -84,7 +86,7 @@ def test_each_has_the_key_that_it_is_said_to_have(kept: tuple[Path, dict[str, An
     _, document = kept
     others = [p for p in document["pledges"] if p["device"] != "tpm"]
     assert {p["profile"] for p in others} == {"hmac-drbg-p256"}
-    assert [p["device"] for p in others] == ["fuse"] * 5 + ["tee"] + ["fuse"] * 4
+    assert [p["device"] for p in others] == ["fuse"] * 5 + ["tee"] + ["fuse"] * 5
 
 
 def test_devices_with_a_tpm_onboard(kept: tuple[Path, dict[str, Any]]) -> None:
