@@ -27,9 +27,9 @@ from brski.pki.signer import Signer
 
 with warnings.catch_warnings():  # it imports asyncore, of which Python 3.11, our oldest, warns
     warnings.simplefilter("ignore", DeprecationWarning)
-    from tlslite.constants import ECPointFormat, SignatureScheme
+    from tlslite.constants import ECPointFormat, ExtensionType, SignatureScheme
     from tlslite.handshakesettings import HandshakeSettings
-    from tlslite.messages import CertificateRequest, Finished
+    from tlslite.messages import CertificateRequest, ClientHello, Finished
     from tlslite.tlsconnection import TLSConnection
     from tlslite.utils.cryptomath import derive_secret
     from tlslite.x509 import X509
@@ -37,6 +37,14 @@ with warnings.catch_warnings():  # it imports asyncore, of which Python 3.11, ou
 
 TLS_1_2: Final = (3, 3)
 TLS_1_3: Final = (3, 4)
+# what tlslite-ng would offer whatever its settings are
+_NOT_OFFERED: Final = frozenset(
+    {
+        ExtensionType.post_handshake_auth,
+        ExtensionType.session_ticket,
+        ExtensionType.psk_key_exchange_modes,
+    }
+)
 WANTS_READ: Final = 0  # what tlslite-ng's generators yield when they lack octets
 
 _TLS13_CONTEXT: Final = b"\x20" * 64 + b"TLS 1.3, client CertificateVerify\x00"  # RFC 8446 §4.4.3
@@ -109,7 +117,9 @@ class Connection(TLSConnection):  # type: ignore[misc]  # tlslite-ng has no type
         self._to_server_finished: Any = None
 
     def _sendMsg(self, msg: Any, *arguments: Any, **named: Any) -> Generator[object, None, None]:  # noqa: N802
-        if isinstance(msg, Finished):
+        if isinstance(msg, ClientHello):
+            msg.extensions = [each for each in msg.extensions if each.extType not in _NOT_OFFERED]
+        elif isinstance(msg, Finished):
             self.client_finished = bytes(msg.verify_data)  # RFC 5929 §3.1
         yield from super()._sendMsg(msg, *arguments, **named)
 

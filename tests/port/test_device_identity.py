@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,8 +15,10 @@ from brski.idevid.assertion import read_assertion
 from brski.idevid.record import Presentation
 from brski.pki import signatures
 from brski.pki.extensions import idevid_issuer_of
-from brski.pki.keys import spki_of
+from brski.pki.keys import encode_spki, spki_of
 from brski.pki.names import device_serial_number
+from brski.seed.secret import Seed
+from brski.seed.tpm2 import TPM2_P256
 from device_client.identity.from_files import load_identity
 from device_client.identity.from_seed import SeedIdentity, load_fuse, write_fuse
 from device_client.identity.from_tee import load_tee_identity
@@ -23,6 +26,7 @@ from device_client.identity.port import DeviceIdentity
 from tests.kit import device, pki
 from tests.kit.device import World
 from tests.kit.tee import signer_process
+from tests.kit.tpm import make_device, software_tpm
 
 WORLD: Final = World.make()
 TLS13: Final = b" " * 64 + b"TLS 1.3, client CertificateVerify\x00" + bytes(32)
@@ -55,7 +59,27 @@ def from_tee(_: Path, presentation: Presentation) -> Iterator[DeviceIdentity]:
         yield load_tee_identity(running.socket)
 
 
-MAKERS: Final[dict[str, Maker]] = {"fuse": from_fuse, "files": from_files, "tee": from_tee}
+@contextmanager
+def from_tpm(folder: Path, presentation: Presentation) -> Iterator[DeviceIdentity]:
+    with software_tpm() as swtpm:
+        connection = importlib.import_module("device_client.tpm.connection")
+        tpm = connection.TPM(swtpm.tcti, folder / "lock")
+        with tpm.open() as chip:
+            storage_key = chip.storage_key_public()
+        wrapped = make_device(storage_key, WORLD.oem, WORLD.masa_root, presentation=presentation)
+        importlib.import_module("device_client.identity.tpm_file").write_device(
+            folder / "device.tpm", wrapped
+        )
+        boot = importlib.import_module("device_client.identity.from_tpm").boot
+        yield boot(folder / "device.tpm", tpm)
+
+
+MAKERS: Final[dict[str, Maker]] = {
+    "fuse": from_fuse,
+    "files": from_files,
+    "tee": from_tee,
+    "tpm": from_tpm,
+}
 
 
 @pytest.fixture(params=list(MAKERS))
@@ -98,18 +122,17 @@ def test_its_signer_has_the_key_of_the_chain(
         assert one != other
 
 
-def test_it_is_the_same_at_every_start(tmp_path: Path, maker: Maker) -> None:
-    """The same octets are shown."""
-    with maker(tmp_path, Presentation.CARRIED) as identity:
-        once = identity.client_chain, spki_of(identity.client_chain[0])
-    if maker is from_files:
-        return
-    (tmp_path / "again").mkdir()
-    with maker(tmp_path / "again", Presentation.CARRIED) as identity:
-        assert (identity.client_chain[1:], spki_of(identity.client_chain[0])) == (
-            once[0][1:],
-            once[1],
-        )
+@pytest.mark.parametrize("name", ["fuse", "tee", "tpm"])
+def test_one_seed_gives_one_key_wherever_it_is(tmp_path: Path, name: str) -> None:
+    """Started twice, in two places; the TPM's profile is another, so its key is another, too."""
+    keys = set()
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        with MAKERS[name](tmp_path / place, Presentation.ASSERTED) as identity:
+            keys.add(spki_of(identity.client_chain[0]))
+    expected = TPM2_P256.derive(Seed(device.SEED), device.CHIP_ID)
+    key = expected if name == "tpm" else device.derived_key()
+    assert keys == {encode_spki(key.public_key())}
 
 
 def test_nothing_secret_is_printed(tmp_path: Path, maker: Maker) -> None:

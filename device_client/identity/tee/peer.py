@@ -15,7 +15,13 @@ _UCRED: Final = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 
 def user_of_peer(connection: socket.socket) -> int:
-    """The user id of the process at the other end, as the kernel has it."""
+    """The user id of the process at the other end, as the kernel has it.
+
+    Raises:
+        SettingsError: the system has no SO_PEERCRED.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        raise SettingsError("a signer of its own needs Linux (SO_PEERCRED)")
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     uid: int = _UCRED.unpack(credentials)[1]
     return uid

@@ -158,6 +158,29 @@ def test_a_handshake_without_end_is_cut() -> None:
         client.feed(b"x")
 
 
+def extensions_of(record: bytes) -> set[int]:
+    """The types of the extensions of the ClientHello in *record*; RFC 8446 §4.1.2."""
+    at = 5 + 4 + 2 + 32
+    at += 1 + record[at]  # session id
+    at += 2 + int.from_bytes(record[at : at + 2], "big")  # cipher suites
+    at += 1 + record[at] + 2  # compression methods, length of extensions
+    found = set()
+    while at < len(record):
+        found.add(int.from_bytes(record[at : at + 2], "big"))
+        at += 4 + int.from_bytes(record[at + 2 : at + 4], "big")
+    return found
+
+
+@both_versions
+def test_nothing_is_offered_that_would_not_be_done(version: int) -> None:
+    """No resumption and no authentication after the handshake, so the server sends no ticket."""
+    pair = Pair(version)
+    assert not pair.client.handshake()
+    offered = extensions_of(pair.client.outgoing())
+    assert offered.isdisjoint({35, 45, 49})
+    assert {10, 13, 23, 43, 51} <= offered  # groups, algorithms, EMS, versions, key share
+
+
 def test_a_key_without_its_certificate_is_refused() -> None:
     """Or with another's."""
     with pytest.raises(KeyUnusable, match="needs its certificate"):
