@@ -201,9 +201,9 @@ class Desk:
     def _derived(self, demand: Demand, device: WaitingDevice) -> bytes | None:
         """The device's public key, if it is the one that was asked for; a worker has compared."""
         batch_digest = device.batch_digest
-        self._line.seeds.log_use(f"demand {demand.digest.hex()}", {batch_digest: 1})
         with self._line.seeds.chunks_of(batch_digest) as chunk_of:
             chunk = chunk_of(device.chunk, [device.chip_id])
+            self._line.seeds.log_use(f"demand {demand.digest.hex()}", {batch_digest: 1})
             job = encode_demanded(chunk, batch_digest, device.chip_id, demand.spki_sha256)
         with closing(self._executor.map(derive_demanded, [job])) as answers:
             derived = parse_derived(next(answers))
