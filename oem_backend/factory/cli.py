@@ -303,8 +303,14 @@ def line_of(loaded: FactorySettings, source: Path) -> Line:
         bundling=load_signer(loaded.bundle_key, deterministic=True),
         masa_url=loaded.masa_url,
         hardware_module_type=loaded.hardware_module_type,
-        issuing_key=loaded.issuing_key,
+        issuing_key=_issuing_key_file(loaded, source),
     )
+
+
+def _issuing_key_file(loaded: FactorySettings, source: Path) -> Path | None:
+    """The file of the issuing key, for workers that certify; None where it is in none."""
+    table = loaded.issuing_table
+    return source.absolute().parent / str(table["key"]) if table["kind"] == "file" else None
 
 
 @contextmanager

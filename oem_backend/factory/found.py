@@ -156,9 +156,15 @@ def _check(name: str, title: str, masa_url: str, levels: int, algorithm: str) ->
 
 
 def _check_empty(folder: Path) -> None:
+    whole = (folder / "factory.toml").exists()  # it is written last
     for file in _FILES:
         if (folder / file).exists():
-            raise StateError(f"{folder / file} exists: there is a factory in this folder already")
+            raise StateError(
+                f"{folder / file} exists: there is a factory in this folder already"
+                if whole
+                else f"{folder / file} exists: a factory was begun in this folder, not finished",
+                hint="" if whole else "nothing was made with its keys yet: take another folder",
+            )
 
 
 def _toml(text: str) -> str:
