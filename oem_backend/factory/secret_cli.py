@@ -27,14 +27,8 @@ from brski.seed.vault_log import Action
 from oem_backend.factory.cli import SettingsFile
 from oem_backend.factory.vault.kept import KeptChunk
 from oem_backend.factory.vault.work import derive_device_secret, encode_secret
-from oem_backend.factory.vault_cli import (
-    USUAL,
-    Desk,
-    MakeExecutor,
-    Operator,
-    find_record,
-    open_desk,
-)
+from oem_backend.factory.vault_cli import USUAL, MakeExecutor, Operator, open_desk
+from oem_backend.factory.vault_target import Desk, find_record
 from oem_backend.factory.vault_use import who
 
 log = logging.getLogger(__name__)

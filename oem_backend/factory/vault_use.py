@@ -13,7 +13,8 @@ from brski.seed.vault_log import Head, Header
 from oem_backend.executors.port import Executor
 from oem_backend.factory.settings import FactorySettings
 from oem_backend.factory.vault.database import open_database
-from oem_backend.factory.vault.keeper import VaultPlace, VaultUse, Who, open_vault, read_witness
+from oem_backend.factory.vault.keeper import VaultPlace, VaultUse, Who, open_vault
+from oem_backend.factory.vault.witness import read_witness
 
 
 def place_of(loaded: FactorySettings) -> VaultPlace:
@@ -46,18 +47,14 @@ def status_of(loaded: FactorySettings) -> dict[str, object]:
         if header is None or seen.mac not in (mac, previous):
             raise StateError("the vault is not the one that its witness has seen last")
         head = Head.parse(octets)
-        by_batch: dict[bytes, int] = {}
-        for chunk in database.chunks():
-            count = len(database.records(chunk))
-            digest = chunk.place.batch_digest
-            by_batch[digest] = by_batch.get(digest, 0) + count
+        batches = [{"batch": digest.hex(), "records": n} for digest, n in database.counts()]
     return {
         "vault": head.vault_id,
         "kind": Header.parse(header[0]).kind.value,
         "counter": head.counter,
         "records": head.records,
         "log_entries": head.entries,
-        "batches": [{"batch": d.hex(), "records": n} for d, n in by_batch.items()],
+        "batches": batches,
     }
 
 

@@ -66,6 +66,16 @@ class StoredChunk:
     digest: bytes
 
 
+_CHUNKS: Final = "SELECT row, batch, number, profile, wrapped, digest FROM chunk"
+_IN_ORDER: Final = "ORDER BY batch, number"
+
+
+def _chunk_of(columns: tuple[int, bytes, int, str, bytes, bytes]) -> StoredChunk:
+    row, batch, number, profile, wrapped, digest = columns
+    place = ChunkPlace(batch_digest=batch, index=number, profile=profile)
+    return StoredChunk(row=row, place=place, wrapped=wrapped, digest=digest)
+
+
 class VaultDatabase:
     """The open file; from :func:`open_database`."""
 
@@ -105,22 +115,20 @@ class VaultDatabase:
     def chunks(self, batch: bytes | None = None) -> Iterator[StoredChunk]:
         """All chunks, or those of a batch, by batch and number."""
         where, values = ("", ()) if batch is None else ("WHERE batch = ?", (batch,))
-        rows = self._db.execute(
-            f"SELECT row, batch, number, profile, wrapped, digest FROM chunk {where} "  # noqa: S608 - our own
-            "ORDER BY batch, number",
-            values,
-        ).fetchall()
-        for row, digest_of_batch, number, profile, wrapped, digest in rows:
-            yield StoredChunk(
-                row=row,
-                place=ChunkPlace(batch_digest=digest_of_batch, index=number, profile=profile),
-                wrapped=wrapped,
-                digest=digest,
-            )
+        yield from map(_chunk_of, self._db.execute(f"{_CHUNKS} {where} {_IN_ORDER}", values))
 
     def chunk(self, batch: bytes, number: int) -> StoredChunk | None:
         """One chunk."""
-        return next((c for c in self.chunks(batch) if c.place.index == number), None)
+        row = self._db.execute(f"{_CHUNKS} WHERE batch = ? AND number = ?", (batch, number))
+        found = row.fetchone()
+        return None if found is None else _chunk_of(found)
+
+    def counts(self) -> Iterator[tuple[bytes, int]]:
+        """Each batch with the number of its records."""
+        yield from self._db.execute(
+            "SELECT batch, count(*) FROM chunk JOIN record ON record.chunk = chunk.row "
+            "GROUP BY batch ORDER BY batch"
+        )
 
     def records(self, chunk: StoredChunk) -> tuple[SealedRecord, ...]:
         """A chunk's records, by place."""

@@ -6,22 +6,18 @@ authenticates; then the witness is written. docs/vault.md.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from brski.edge.atomic_file import read_file, write_atomically
-from brski.errors import FileUnusable, StateError
-from brski.seed.vault import ChunkPlace, SealedRecord, Stretching, chunk_digest
+from brski.errors import StateError
+from brski.seed.vault import ChunkPlace, SealedRecord, chunk_digest
 from brski.seed.vault_log import (
-    NO_DIGEST,
     Action,
     Head,
     Header,
-    Kind,
     Use,
     index_digest,
     log_digest,
@@ -30,17 +26,12 @@ from oem_backend.executors.port import Executor
 from oem_backend.factory.vault.database import StoredChunk, VaultDatabase, open_database
 from oem_backend.factory.vault.kept import KeptChunk, VaultAccess
 from oem_backend.factory.vault.key import Source
+from oem_backend.factory.vault.witness import read_witness, write_witness
 from oem_backend.factory.vault.work import (
-    encode_founding,
     encode_succession,
-    found,
     parse_macs,
     sign_head,
 )
-
-_WITNESS: Final = "brski vault witness v1"
-_WITNESS_LINE: Final = re.compile(_WITNESS + " ([0-9a-f]{32}) ([0-9]{1,18}) ([0-9a-f]{64})\n")
-_WITNESS_LIMIT: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +81,7 @@ class Vault:
         self._executor = executor
         found_header = database.header()
         if found_header is None:
-            raise _no_vault(place)
+            raise no_vault(place)
         header, mac = found_header
         self.access: Final = VaultAccess(source=place.source, header=header, mac=mac)
         self.vault_id: Final = Header.parse(header).vault_id
@@ -159,7 +150,7 @@ class Vault:
         """
         use = who.use(Action.SEAL, f"batch {batch.hex()}", records)
         with self._changing(lambda: use):
-            for chunk in self._db.chunks(batch):
+            for chunk in tuple(self._db.chunks(batch)):
                 self._db.delete_chunk(chunk)
             yield Sealing(self._db, batch)
 
@@ -300,94 +291,15 @@ def open_vault(place: VaultPlace, executor: Executor) -> Iterator[Vault]:
         Unavailable: locked, or a full or failing disk.
     """
     if not place.database.is_file():
-        raise _no_vault(place)
+        raise no_vault(place)
     with open_database(place.database) as database:
         yield Vault(place, database, executor)
-
-
-def found_vault(
-    place: VaultPlace, vault_id: bytes, stretching: Stretching | None, executor: Executor
-) -> Header:
-    """Make an empty vault.
-
-    Args:
-        vault_id: 16 random octets.
-        stretching: of a passphrase; for that kind alone.
-
-    Raises:
-        StateError: there is one.
-        KeyUnusable, Unavailable: its key cannot be made or had.
-    """
-    header = Header(vault_id=vault_id, kind=Kind(place.source["kind"]), stretching=stretching)
-    head = Head(
-        vault_id=vault_id,
-        counter=0,
-        previous=b"",
-        records=0,
-        chunks=0,
-        index_digest=index_digest(()),
-        entries=0,
-        log_digest=NO_DIGEST,
-    )
-    _check_no_witness(place.witness)
-    place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open_database(place.database) as database:
-        if database.header() is not None:
-            raise StateError(f"there is a vault at {place.database} already")
-        job = encode_founding(place.source, header, head)
-        with closing(executor.map(found, [job])) as answers:
-            header_mac, head_mac = parse_macs(next(answers), 2)
-        write_witness(place.witness, vault_id, 0, head_mac)
-        with database.writing():
-            database.found(header.encode(), header_mac, head.encode(), head_mac)
-    return header
-
-
-def _check_no_witness(path: Path) -> None:
-    """One of a vault that was never changed may be left of a run that was cut off."""
-    if path.exists() and read_witness(path).counter:
-        raise StateError(f"{path} has seen a vault that is not there")
 
 
 def _altered(what: str) -> StateError:
     return StateError(f"{what} of the vault was altered", hint="brski-oem vault check tells more")
 
 
-def _no_vault(place: VaultPlace) -> StateError:
+def no_vault(place: VaultPlace) -> StateError:
+    """What to say where there is none."""
     return StateError(f"there is no vault at {place.database}", hint="brski-oem vault init")
-
-
-def write_witness(path: Path, vault_id: bytes, counter: int, mac: bytes) -> None:
-    """Write the witness of a head.
-
-    Raises:
-        Unavailable, FileUnusable: as :func:`brski.edge.atomic_file.write_atomically`.
-    """
-    line = f"{_WITNESS} {vault_id.hex()} {counter} {mac.hex()}\n"
-    write_atomically(path, line.encode("ascii"), mode=0o600)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Witness:
-    """The head that was seen last."""
-
-    vault_id: bytes
-    counter: int
-    mac: bytes
-
-
-def read_witness(path: Path) -> Witness:
-    """What a witness has seen.
-
-    Raises:
-        StateError: it is missing, or no witness.
-    """
-    try:
-        text = read_file(path, max_octets=_WITNESS_LIMIT).decode("ascii", "replace")
-    except FileUnusable as err:
-        raise StateError(f"the vault's witness is missing: {err.reason}") from err
-    found_line = _WITNESS_LINE.fullmatch(text)
-    if found_line is None:
-        raise StateError(f"{path} is no witness of a vault")
-    vault_id, counter, mac = found_line.groups()
-    return Witness(vault_id=bytes.fromhex(vault_id), counter=int(counter), mac=bytes.fromhex(mac))
