@@ -29,7 +29,7 @@ from brski.edge.cli import (
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import check_private_mode, load_chain
 from brski.errors import Malformed, SettingsError
-from brski.pki.keys import certificate_der
+from brski.pki.keys import certificate_der, encode_spki
 from device_client.identity.from_seed import (
     Fuse,
     SeedIdentity,
@@ -139,6 +139,16 @@ def show(settings: SettingsFile = _USUAL, as_json: AsJSON = False) -> None:
     for name, value in document.items():
         for line in value if isinstance(value, list) else [value]:
             typer.echo(f"{name.replace('_', ' '):18} {printable(_line(line))}")
+
+
+@app.command()
+def sample(settings: SettingsFile = _USUAL) -> None:
+    """Print the device's line for the factory's self-test: serial number, SHA-256 of its key.
+
+    A few devices of each batch tell it, and [bold]brski-oem check-samples[/bold] compares.
+    """
+    identity = _device(load_settings(settings, PledgeSettings), settings).identity
+    typer.echo(f"{identity.serial_number} {_key_digest(identity)}")
 
 
 @app.command()
@@ -331,6 +341,7 @@ def _device_document(identity: DeviceIdentity, stored: Stored) -> dict[str, Any]
         "serial_number": identity.serial_number,
         "identity": _presentation(identity),
         "idevid_issuer": issuer.hex() if issuer else None,
+        "spki_sha256": _key_digest(identity),
         "shown_in_tls": [_certificate_document(c) for c in identity.client_chain],
         "voucher_anchors": [_certificate_document(c) for c in identity.voucher_anchors],
         "state": _PHASES[stored.phase],
@@ -341,6 +352,10 @@ def _device_document(identity: DeviceIdentity, stored: Stored) -> dict[str, Any]
         document["trust_anchors"] = [_certificate_document(c) for c in enrollment.domain.anchors]
         document["pinned"] = [_certificate_document(enrollment.pinned_domain_cert)]
     return document
+
+
+def _key_digest(identity: DeviceIdentity) -> str:
+    return hashlib.sha256(encode_spki(identity.signer().public_key)).hexdigest()
 
 
 def _certificate_document(certificate: x509.Certificate) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from brski.idevid.record import Presentation
+from brski.idevid.samples import parse_samples
+from brski.pki.keys import encode_spki
 from device_client.cli import main
 from device_client.identity.from_seed import load_fuse, write_fuse
 from device_client.pledge.states import Answer
@@ -89,6 +92,19 @@ async def test_a_person_sees_each_step(settings: Path, capsys: pytest.CaptureFix
     assert lines[-1].startswith(f"{pki.SERIAL_NUMBER}: enrolled")
     assert await pledge("show", "-s", settings) == 0
     assert "trust anchors" in capsys.readouterr().out
+
+
+async def test_a_sample_for_the_factorys_self_test(
+    settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line that the OEM's parser takes: the digest of the key that the factory derives."""
+    assert await pledge("sample", "-s", settings) == 0
+    (sample,) = parse_samples(capsys.readouterr().out.encode())
+    spki = encode_spki(device.derived_key().public_key())
+    assert sample.serial_number == pki.SERIAL_NUMBER
+    assert sample.spki_sha256 == hashlib.sha256(spki).digest()
+    assert await pledge("show", "-s", settings, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["spki_sha256"] == sample.spki_sha256.hex()
 
 
 @pytest.mark.parametrize(("answer", "code"), [(404, 1), (503, 3)])

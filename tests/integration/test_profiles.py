@@ -6,6 +6,9 @@ process, with fuse files. Each profile has a seed batch of its own, all in one b
 
 from __future__ import annotations
 
+import io
+import json
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from brski.voucher.cms import CMS
 from brski_lab.children import Children
 from brski_lab.stage import Ordered, Stage, set_stage
 from brski_lab.vendor import Batch
+from device_client.cli import main
 from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.keystore.files import FileKeystore
 from device_client.onboard import Outcome, onboard
@@ -72,3 +76,29 @@ async def test_devices_of_every_profile_enroll(tmp_path: Path) -> None:
         stage = await set_stage(tmp_path, children, ORDERED)
         for device in ORDERED:
             check(stage, device, await join(stage, device.serial_number))
+        await compare_samples(stage, children)
+
+
+async def compare_samples(stage: Stage, children: Children) -> None:
+    """The factory's self-test: each device's own line, against factory and database."""
+    samples = stage.folder / "samples.txt"
+    samples.write_text("".join(sample_of(stage, device) for device in ORDERED))
+    factory = ("-s", stage.folder / "oem" / "factory.toml")
+    for where in (factory, ("--database", stage.folder / "devices.db")):
+        answer = await children.run("brski-oem", "check-samples", samples, *where, "--json")
+        told = json.loads(answer)
+        assert (told["samples"], told["matching"], told["unknown"]) == (26, 26, [])
+        assert [batch["profile"] for batch in told["batches"]] == list(NAMES)
+
+
+def sample_of(stage: Stage, device: Ordered) -> str:
+    """What ``brski-pledge sample`` prints on the device."""
+    settings = stage.folder / f"{device.serial_number}.toml"
+    fuse = json.dumps(str(stage.fuse_path(device.serial_number)))
+    settings.write_text(
+        f'registrars = ["https://127.0.0.1:1"]\n[identity]\nkind = "fuse"\nfile = {fuse}\n'
+    )
+    out = io.StringIO()
+    with redirect_stdout(out):
+        assert main(["sample", "-s", str(settings)]) == 0
+    return out.getvalue()
