@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import ssl
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -33,8 +33,6 @@ from brski.pki.keys import parse_certificate
 from brski.pki.signatures import ClassicPrivateKey, PrivateKey
 from brski.registry import CERTIFICATES_LIMIT
 
-T = TypeVar("T")
-
 TLS_1_2: Final = SSL.TLS1_2_VERSION
 TLS_1_3: Final = SSL.TLS1_3_VERSION
 
@@ -43,6 +41,7 @@ _CIPHERS_1_2: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AESCCM"
 _ALPN: Final = b"http/1.1"
 _RELEASE_BUFFERS: Final = 0x10  # SSL_MODE_RELEASE_BUFFERS: an idle connection keeps no record
 _RECORD: Final = 16 * 1024  # RFC 8446 §5.1: SSL_read gives one record's content at most
+_RECORD_HEAD: Final = 5
 _FLIGHT: Final = 32 * 1024
 _EXPORTER: Final = b"EXPORTER-Channel-Binding"  # RFC 9266 §2
 _EXPORTER_OCTETS: Final = 32
@@ -60,7 +59,16 @@ class VerifyLaterObject:
     Made by :meth:`VerifyLaterContext.wrap_bio`.
     """
 
-    __slots__ = ("_chain", "_connection", "_context", "_incoming", "_maybe_more", "_outgoing")
+    __slots__ = (
+        "_begun",
+        "_chain",
+        "_connection",
+        "_context",
+        "_incoming",
+        "_leaf",
+        "_outgoing",
+        "_records",
+    )
 
     def __init__(
         self,
@@ -73,10 +81,10 @@ class VerifyLaterObject:
         self._incoming = incoming
         self._outgoing = outgoing
         self._connection = context.new_connection(server_hostname)
+        self._leaf: crypto.X509 | None = None
         self._chain: tuple[x509.Certificate, ...] | None = None
-        # uvloop reads on only while pending() says that there is something. We empty its BIO into
-        # OpenSSL's, which cannot be asked, so until OpenSSL wants more there may be something.
-        self._maybe_more = False
+        self._records = _RecordCount()
+        self._begun = not context.server_side  # a server has nothing to do before the first octets
 
     # -- what the application asks
 
@@ -117,7 +125,7 @@ class VerifyLaterObject:
         Raises:
             TooLarge: more than eight certificates.
         """
-        leaf = self._connection.get_peer_certificate()
+        leaf = self._peer_leaf()
         if leaf is None:
             return ()
         chain = self._connection.get_peer_cert_chain() or []
@@ -141,37 +149,71 @@ class VerifyLaterObject:
 
     def do_handshake(self) -> None:
         """Go on with the handshake; raises :class:`ssl.SSLWantReadError` until it is done."""
-        self._call(self._connection.do_handshake)
+        self._feed()
+        if not self._begun:
+            raise self._want_more()
+        try:
+            self._connection.do_handshake()
+        except SSL.Error as err:
+            raise self._translated(err) from None
+        # Tickets that nobody needs, too: held back for the first answer they would spare a packet,
+        # and a client with Nagle's algorithm would wait 40 ms for the acknowledgement they carry.
+        self._drain()
 
     def read(self, n: int = _RECORD, buf: bytearray | memoryview | None = None) -> bytes | int:
         """Read at most *n* octets of application data; empty, or 0, at the peer's close_notify."""
+        self._feed()
         n = min(n, _RECORD)  # else a buffer of n octets were allocated for each record
         try:
-            if buf is not None:
-                return self._call(self._connection.recv_into, buf, n)
-            return self._call(self._connection.recv, n)
-        except ssl.SSLZeroReturnError:
+            if buf is None:
+                data: bytes | int = self._connection.recv(n)
+            else:
+                n = min(n, len(buf))
+                data = self._connection.recv_into(buf, n)
+        except SSL.ZeroReturnError:
+            self._drain()
             return b"" if buf is None else 0
+        except SSL.Error as err:  # never in a variable: its traceback would keep the connection
+            raise self._translated(err) from None
+        self._records.read(n)
+        return data
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Encrypt one record's worth of *data*; return how many octets were taken."""
         octets = memoryview(data)
-        return self._call(self._connection.send, octets) if octets.nbytes else 0
+        if not octets.nbytes:
+            return 0
+        self._feed()
+        try:
+            taken = self._connection.send(octets)
+        except SSL.Error as err:
+            raise self._translated(err) from None
+        self._drain()
+        return taken
 
     def pending(self) -> int:
-        """More than 0 if :meth:`read` may give something without new octets from the network."""
-        return self._connection.pending() or int(self._maybe_more)
+        """More than 0 if :meth:`read` may give something without new octets from the network.
+
+        uvloop reads on only while this says so, and its buffer is emptied into OpenSSL's.
+        """
+        return self._records.whole or self._connection.pending()
 
     def unwrap(self) -> None:
         """Send close_notify, then wait for the peer's by :class:`ssl.SSLWantReadError`."""
         # the first call sends ours, the second looks for theirs
-        if self._call(self._connection.shutdown) or self._call(self._connection.shutdown):
-            return
-        raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "close_notify awaited")
+        self._feed()
+        try:
+            done = self._connection.shutdown() or self._connection.shutdown()
+        except SSL.Error as err:
+            raise self._translated(err) from None
+        finally:
+            self._drain()
+        if not done:
+            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "close_notify awaited")
 
     def getpeercert(self, binary_form: bool = False) -> dict[str, object] | bytes | None:
         """The peer's leaf as DER; or, as for any unverified one, an empty dict."""
-        leaf = self._connection.get_peer_certificate()
+        leaf = self._peer_leaf()
         if leaf is None:
             return None
         return _der(leaf) if binary_form else {}
@@ -227,27 +269,30 @@ class VerifyLaterObject:
         # a context value of no octets, which in TLS 1.2 is not the same as none (RFC 9266 §2)
         return self._connection.export_keying_material(_EXPORTER, _EXPORTER_OCTETS, b"")
 
-    def _call(self, operation: Callable[..., T], *arguments: object) -> T:
-        """Feed what came in, do *operation*, hand on what goes out; raises as :mod:`ssl` does."""
+    def _peer_leaf(self) -> crypto.X509 | None:
+        if self._leaf is None:
+            self._leaf = self._connection.get_peer_certificate()
+        return self._leaf
+
+    def _feed(self) -> None:
         if self._incoming.pending:
-            self._connection.bio_write(self._incoming.read())
-        try:
-            result = operation(*arguments)
-        except SSL.WantReadError:
-            self._maybe_more = False
-            if self._incoming.eof:  # TCP ended without close_notify
-                raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "connection cut") from None
-            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "more octets wanted") from None
-        except SSL.ZeroReturnError:
-            raise ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "closed by peer") from None
-        except SSL.SysCallError:
-            raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "connection cut") from None
-        except SSL.Error as err:
-            raise _ssl_error(err) from None
-        finally:
-            self._drain()
-        self._maybe_more = True
-        return result
+            octets = self._incoming.read()
+            self._records.feed(octets)
+            self._connection.bio_write(octets)
+            self._begun = True
+
+    def _translated(self, error: SSL.Error) -> ssl.SSLError:
+        """What :mod:`ssl` would raise; what is to be said of it is on its way."""
+        self._drain()
+        if not isinstance(error, SSL.WantReadError):
+            return _as_standard(error)
+        self._records.nothing_left()
+        return self._want_more()
+
+    def _want_more(self) -> ssl.SSLError:
+        if self._incoming.eof:  # TCP ended without close_notify
+            return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "connection cut")
+        return ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "more octets wanted")
 
     def _drain(self) -> None:
         try:
@@ -255,6 +300,53 @@ class VerifyLaterObject:
                 pass
         except SSL.WantReadError:
             return  # nothing more to send
+
+
+class _RecordCount:
+    """How many records have been fed whole and not been read yet; never too few.
+
+    OpenSSL cannot be asked whether it holds another record: a try costs an exception that is
+    raised and translated, for each request. Records have their length in front (RFC 8446 §5.1).
+    """
+
+    __slots__ = ("_head", "_missing", "whole")
+
+    def __init__(self) -> None:
+        self._head = b""  # the beginning of a record's five octets, when they came in two pieces
+        self._missing = 0  # octets of the record under way that are still to come
+        self.whole = 0
+
+    def feed(self, octets: bytes) -> None:
+        if self._head:
+            octets, self._head = self._head + octets, b""
+        at, end = self._missing, len(octets)
+        if 0 < at <= end:
+            self.whole += 1
+        while at < end:
+            if end - at < _RECORD_HEAD:
+                self._head, at = octets[at:], end
+                break
+            at += _RECORD_HEAD + (octets[at + 3] << 8 | octets[at + 4])
+            if at <= end:
+                self.whole += 1
+        self._missing = at - end
+
+    def read(self, asked: int) -> None:
+        """A read of at most *asked* octets gave some: a whole record, unless it asked for less."""
+        if asked == _RECORD and self.whole:
+            self.whole -= 1
+
+    def nothing_left(self) -> None:
+        """OpenSSL wants more octets."""
+        self.whole = 0
+
+
+def _as_standard(error: SSL.Error) -> ssl.SSLError:
+    if isinstance(error, SSL.ZeroReturnError):
+        return ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "closed by peer")
+    if isinstance(error, SSL.SysCallError):
+        return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "connection cut")
+    return _ssl_error(error)
 
 
 def _der(certificate: crypto.X509) -> bytes:

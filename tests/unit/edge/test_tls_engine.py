@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from brski.edge.tls_client import https_client_context, provisional_context
 from brski.edge.tls_engine import TLS_1_2, TLS_1_3, VerifyLaterContext
@@ -406,19 +410,59 @@ def test_octets_arrive_as_they_were_sent(registrar: pki.Entity, version: str, si
     assert ends.send(ends.server, ends.client, data) == data
 
 
-def test_pending_stays_true_until_the_engine_wants_more(registrar: pki.Entity) -> None:
+def test_pending_tells_of_whole_records(registrar: pki.Entity) -> None:
     """uvloop reads on only as long as there may be something: two records in one segment."""
     ends = tls.connect_in_memory(client(), server(registrar))
+    with pytest.raises(ssl.SSLWantReadError):
+        ends.server.read()
     for data in (b"one", b"two"):
         ends.client.write(data)
     ends.move()
     assert ends.server.read() == b"one"
     assert ends.server.pending()
     assert ends.server.read() == b"two"
-    assert ends.server.pending()
+    assert not ends.server.pending()
     with pytest.raises(ssl.SSLWantReadError):
         ends.server.read()
-    assert not ends.server.pending()
+
+
+@both_versions
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    messages=st.lists(st.sampled_from([1, 2, 100, 16384, 16385, 40000]), max_size=6),
+    steps=st.lists(st.sampled_from([1, 4, 5, 6, 21, 1000, 16384, 16406, 70000]), min_size=1),
+    asked=st.lists(st.sampled_from([1, 100, 16383, 16384, 65536]), min_size=1),
+)
+def test_who_reads_only_while_something_is_pending_misses_nothing(
+    registrar: pki.Entity,
+    version: str,
+    messages: list[int],
+    steps: list[int],
+    asked: list[int],
+) -> None:
+    """However records and segments are cut, and however little is asked for; the end as well."""
+    ends = tls.connect_in_memory(client(), server(registrar, version))
+    sent = b"".join(bytes([number]) * size for number, size in enumerate(messages))
+    view = memoryview(sent)
+    while view:
+        view = view[ends.client.write(view) :]
+    with pytest.raises(ssl.SSLWantReadError):
+        ends.client.unwrap()
+    wire, received, closed = ends.client_out.read(), b"", False
+    sizes, asks = cycle(steps), cycle(asked)
+    if len(wire) > 5000:
+        sizes = cycle([max(1000, step) for step in steps])
+        asks = cycle([max(1000, size) for size in asked])
+    while wire:
+        step = next(sizes)
+        ends.server_in.write(wire[:step])
+        wire = wire[step:]
+        with suppress(ssl.SSLWantReadError):
+            while not closed and (ends.server_in.pending or ends.server.pending()):
+                octets = ends.server.read(next(asks))
+                received, closed = received + octets, not octets
+    assert received == sent
+    assert closed
 
 
 def test_read_fills_a_buffer_that_is_given(registrar: pki.Entity) -> None:
