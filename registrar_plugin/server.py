@@ -6,8 +6,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from brski.edge.accept import AddressCap
 from brski.edge.serve import Listener, serve
 from registrar_plugin.composition import open_registrar
+from registrar_plugin.identity.budget import subnet_of
 from registrar_plugin.plugin import setup
 from registrar_plugin.settings import RegistrarSettings
 
@@ -36,6 +38,9 @@ async def serve_registrar(
                 app=app,
                 listen=settings.listen.pledges,
                 ssl_context=registrar.ssl_context(),
+                cap=AddressCap(
+                    connections=settings.listen.connections_per_address, group=subnet_of
+                ),
             )
         ],
         announce=announce,

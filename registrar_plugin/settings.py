@@ -17,6 +17,7 @@ class ListenSettings(Settings):
     """``[listen]``"""
 
     pledges: Listen = "0.0.0.0:8443"
+    connections_per_address: int = Field(default=256, ge=1)
 
 
 class IdentitySettings(Settings):

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from brski.edge.accept import AddressCap, CappedServer, open_listening
 from brski.edge.cli import print_json_line
 from brski.edge.collector import rare_collections
 from brski.edge.listen import parse_listen
@@ -55,6 +56,7 @@ class Listener:
     ssl_context: ssl.SSLContext | None  # None: plain HTTP, for loopback alone
     handshake_timeout_s: float = HANDSHAKE_S
     keepalive_timeout_s: float = KEEPALIVE_S
+    cap: AddressCap | None = None  # of connections that one peer address may hold; None: no bound
 
 
 @asynccontextmanager
@@ -74,7 +76,7 @@ async def serving(listeners: Sequence[Listener]) -> AsyncIterator[dict[str, str]
     async with AsyncExitStack() as stack:
         runners: dict[int, web.AppRunner] = {}
         addresses: dict[str, str] = {}
-        servers: list[asyncio.Server] = []
+        servers: list[asyncio.Server | CappedServer] = []
         for listener in listeners:
             runner = runners.get(id(listener.app))
             if runner is None:
@@ -155,7 +157,7 @@ def _runner(listener: Listener) -> web.AppRunner:
     )
 
 
-async def _listen(listener: Listener, runner: web.AppRunner) -> asyncio.Server:
+async def _listen(listener: Listener, runner: web.AppRunner) -> asyncio.Server | CappedServer:
     assert runner.server is not None  # noqa: S101 - for the type: setup() has made it
     tls: dict[str, Any] = {}
     if listener.ssl_context is not None:
@@ -167,8 +169,15 @@ async def _listen(listener: Listener, runner: web.AppRunner) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     try:
         place = parse_listen(listener.listen)
-        if place.descriptor is not None:
-            inherited = _inherited(place.descriptor)
+        inherited = None if place.descriptor is None else _inherited(place.descriptor)
+        if listener.cap is not None:
+            sockets = (
+                [inherited]
+                if inherited
+                else await open_listening(place.host, place.port, backlog=BACKLOG)
+            )
+            return CappedServer(sockets, runner.server, listener.cap, **tls)
+        if inherited is not None:
             return await loop.create_server(runner.server, sock=inherited, backlog=BACKLOG, **tls)
         return await loop.create_server(
             runner.server, place.host, place.port, backlog=BACKLOG, **tls
@@ -188,7 +197,7 @@ def _inherited(descriptor: int) -> socket.socket:
     return sock
 
 
-def _address(server: asyncio.Server) -> str:
+def _address(server: asyncio.Server | CappedServer) -> str:
     host, port = server.sockets[0].getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -1,0 +1,172 @@
+"""Accepting TCP connections with a bound for each peer address, kept before TLS begins.
+
+An event loop's own server has begun TLS before anybody could look at who came: each connection of
+one greedy address would cost a handshake and hold memory until its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 32  # accepted before others of the loop have their turn
+_PAUSE_S: Final = 1.0  # ours: when descriptors have run out
+_TOLD_EVERY_S: Final = 1.0
+_SLACK: Final = 64  # closed connections that may be remembered beside the open ones
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressCap:
+    """How many connections one peer address may hold open."""
+
+    connections: int
+    group: Callable[[str], str] = str  # addresses that count as one have one group
+
+
+class CappedServer:
+    """Accepts on listening sockets until it is closed.
+
+    A connection over the cap is closed at once; one line in a second at most tells of it.
+
+    Args:
+        sockets: bound and listening; taken over.
+        factory: makes the protocol of a connection.
+        connect: further arguments for ``loop.connect_accepted_socket``, such as ``ssl``.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        factory: Callable[[], asyncio.BaseProtocol],
+        cap: AddressCap,
+        **connect: Any,
+    ) -> None:
+        self.sockets = tuple(sockets)
+        self._factory = factory
+        self._cap = cap
+        self._connect = connect
+        self._loop = asyncio.get_running_loop()
+        self._held: dict[str, list[asyncio.Task[asyncio.BaseTransport | None]]] = {}
+        self._size = 0
+        self._sweep_at = _SLACK
+        self._refused = 0
+        self._told_at = -_TOLD_EVERY_S
+        for listening in self.sockets:
+            listening.setblocking(False)
+            self._resume(listening)
+
+    def close(self) -> None:
+        """Accept no more and break off handshakes; connections stay. May be called twice."""
+        for listening in self.sockets:
+            if listening.fileno() >= 0:
+                self._loop.remove_reader(listening.fileno())
+                listening.close()
+        for held in self._held.values():
+            for task in held:
+                task.cancel()
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening.fileno() >= 0:
+            self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                connection, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as err:  # no descriptors, no memory: waiting helps, spinning does not
+                log.error("cannot accept", extra={"reason": err.strerror or str(err)})  # noqa: TRY400
+                self._loop.remove_reader(listening.fileno())
+                self._loop.call_later(_PAUSE_S, self._resume, listening)
+                return
+            self._admit(connection, str(address[0]))
+
+    def _admit(self, connection: socket.socket, address: str) -> None:
+        group = self._cap.group(address)
+        held = self._held.setdefault(group, [])
+        if len(held) >= self._cap.connections:
+            self._forget_closed(group)
+            held = self._held.setdefault(group, [])
+        if len(held) >= self._cap.connections:
+            connection.close()
+            self._tell(address)
+            return
+        connection.setblocking(False)
+        held.append(self._loop.create_task(self._begin(connection)))
+        self._size += 1
+        if self._size > self._sweep_at:
+            for each in list(self._held):
+                self._forget_closed(each)
+            self._sweep_at = 2 * self._size + _SLACK
+
+    async def _begin(self, connection: socket.socket) -> asyncio.BaseTransport | None:
+        """Shake hands; what goes wrong there is the peer's affair, and no line in a log."""
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(
+                self._factory, connection, **self._connect
+            )
+        except (OSError, TimeoutError):
+            connection.close()
+            return None
+        return transport
+
+    def _forget_closed(self, group: str) -> None:
+        held = self._held[group]
+        left = [task for task in held if _is_open(task)]
+        self._size -= len(held) - len(left)
+        if left:
+            self._held[group] = left
+        else:
+            del self._held[group]
+
+    def _tell(self, address: str) -> None:
+        self._refused += 1
+        now = self._loop.time()
+        if now - self._told_at >= _TOLD_EVERY_S:
+            log.warning(
+                "too many connections of one address",
+                extra={"peer_address": address, "refused": self._refused},
+            )
+            self._told_at, self._refused = now, 0
+
+
+def _is_open(task: asyncio.Task[asyncio.BaseTransport | None]) -> bool:
+    if not task.done():
+        return True
+    if task.cancelled() or task.exception() is not None:
+        return False
+    transport = task.result()
+    return transport is not None and not transport.is_closing()
+
+
+async def open_listening(host: str, port: int, *, backlog: int) -> list[socket.socket]:
+    """A listening socket for each address of *host*, as an event loop's own server opens them.
+
+    Raises:
+        OSError: an address is not known or is taken.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    opened: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            opened.append(socket.socket(family, socket.SOCK_STREAM))
+            opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                opened[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened[-1].bind(address)
+            opened[-1].listen(backlog)
+    except OSError:
+        for listening in opened:
+            listening.close()
+        raise
+    return opened
