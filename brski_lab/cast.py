@@ -53,6 +53,12 @@ CAST: Final = (
         device="tee",
     ),
     Part(
+        serial_number="SN-0005",
+        presentation=Presentation.ASSERTED,
+        who="is certified on demand, now that it was met",
+        on_demand=True,
+    ),
+    Part(
         serial_number="SN-0020",
         presentation=Presentation.ASSERTED,
         who="its TPM derived the key, and alone holds it",

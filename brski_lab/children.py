@@ -30,6 +30,8 @@ _MODULES: Final = {
     "brski-lab-vendor": "brski_lab.vendor_cli",
     "brski-lab-pledge": "brski_lab.devices.pledge_program",
 }
+_ROOM: Final = "oem_backend.room"  # of brski-oem, what the room without a network has: sooner there
+_IN_ROOM: Final = frozenset({"init", "factory", "vault", "media"})
 _ENTRY: Final = "import sys; from {module} import main; sys.exit(main())"
 
 
@@ -150,6 +152,17 @@ class Children:
         if not ready:
             raise LocalError(f"{program} did not start: {_last_line(log_path)}")
 
+    async def start(self, program: str, *arguments: str | Path) -> None:
+        """Start *program*, which serves no socket, and leave it running."""
+        with (self._logs / f"{program}-{arguments[0]}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *_command(program, arguments),
+                stdout=log,
+                stderr=log,
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        self._running.append((program, process))
+
     async def end(self, program: str) -> None:
         """End one running *program*."""
         for entry in [entry for entry in self._running if entry[0] == program]:
@@ -168,7 +181,8 @@ class Children:
 
 
 def _command(program: str, arguments: Sequence[str | Path]) -> list[str]:
-    entry = _ENTRY.format(module=_MODULES[program])
+    in_room = program == "brski-oem" and arguments[0] in _IN_ROOM
+    entry = _ENTRY.format(module=_ROOM if in_room else _MODULES[program])
     return [sys.executable, "-c", entry, *map(str, arguments)]
 
 

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,8 +30,9 @@ from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.events import Event, Outcome
 
 Tell: TypeAlias = Callable[[str, str, Step | None], None]
-Play: TypeAlias = Callable[[Part, Tell], Awaitable[Story]]
+Play: TypeAlias = Callable[[Part, Tell], Coroutine[None, None, Story]]
 
+_PATIENT_ROUNDS: Final = 20  # of a device whose certificate is being made; one is enough as a rule
 AT_ONCE: Final = 32  # pledges under way at the same time
 
 
@@ -62,7 +63,7 @@ async def run_demo(demo: Demo, tell: Tell, warn: Callable[[str], None]) -> list[
     with tempfile.TemporaryDirectory(prefix="brski-lab-") as name:
         async with _stage(Path(name), (*cast, *crowd), tell) as (stage, children):
             play = partial(join, stage, children)
-            stories = [await play(part, tell) for part in cast]  # so that a person can follow
+            stories = await _play_in_turn(play, cast, tell)
             stories += await _play_at_once(play, crowd, tell)
             await _read_journal(stage, stories)
             if demo.keep is not None:
@@ -93,7 +94,12 @@ async def _stage(
     folder: Path, cast: Sequence[Part], tell: Tell
 ) -> AsyncIterator[tuple[Stage, Children]]:
     built = [
-        Ordered(serial_number=part.serial_number, presentation=part.presentation, batch=part.batch)
+        Ordered(
+            serial_number=part.serial_number,
+            presentation=part.presentation,
+            batch=part.batch,
+            on_demand=part.on_demand,
+        )
         for part in cast
         if part.genuine
     ]
@@ -108,6 +114,39 @@ async def _stage(
         )
         tell("", f"{len(built)} devices built; the registrar listens", None)
         yield stage, children
+
+
+async def _play_in_turn(play: Play, cast: Sequence[Part], tell: Tell) -> list[Story]:
+    """One after the other, so that a person can follow.
+
+    Who is told to come again does so meanwhile; it is told of when its turn has come.
+    """
+    later = {part: _Later() for part in cast if part.is_kept_waiting}
+    async with asyncio.TaskGroup() as group:
+        begun = {part: group.create_task(play(part, lines)) for part, lines in later.items()}
+        stories = []
+        for part in cast:
+            if part in begun:
+                stories.append(await begun[part])
+                later[part].tell(tell)
+            else:
+                stories.append(await play(part, tell))
+    return stories
+
+
+class _Later:
+    """Takes what happened, to be told at another time."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[str, str, Step | None]] = []
+
+    def __call__(self, device: str, headline: str, step: Step | None) -> None:
+        self._lines.append((device, headline, step))
+
+    def tell(self, tell: Tell) -> None:
+        """All of it, in its order."""
+        for line in self._lines:
+            tell(*line)
 
 
 async def _play_at_once(play: Play, crowd: Sequence[Part], tell: Tell) -> list[Story]:
@@ -153,6 +192,7 @@ async def join(stage: Stage, children: Children, part: Part, tell: Tell) -> Stor
             fuse=_fuse_of(stage, part),
             keystore=_keystore_of(stage, part),
             observe=observe,
+            rounds=_PATIENT_ROUNDS if part.on_demand else 1,
         )
     )
     story.outcome = ENROLLED if ended.result is Result.ENROLLED else REFUSED

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from brski.idevid.build_list import BuildEntry, BuildListWriter
 from brski.idevid.bundle import open_bundle
 from brski.idevid.record import DeviceRecord, Presentation
 from brski.pki.keys import parse_certificate
-from brski_lab import pki
+from brski_lab import pki, waiting
 from brski_lab.children import Children, open_socket, port_of
 from brski_lab.vendor import MAIN, Batch, chip_ids, seed_of
 from device_client.identity.from_seed import Fuse, write_fuse
@@ -42,6 +42,7 @@ class Ordered:
     serial_number: str
     presentation: Presentation
     batch: Batch = MAIN
+    on_demand: bool = False  # certified when somebody has met it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +141,19 @@ async def _set(
         "brski-oem", "init", oem, "--name", FACTORY, "--title", "Example OEM",
         "--masa-url", masa_address, "--levels", "2",
     )  # fmt: skip
-    _name_peers(folder, oem)
+    on_demand = any(device.on_demand for device in devices)
+    _name_peers(folder, oem, on_demand=on_demand)
     _write_settings(folder, ports, [*(d.serial_number for d in devices), *expected], refused,
-                    local_source=local_source)  # fmt: skip
+                    local_source=local_source, on_demand=on_demand)  # fmt: skip
 
     async def make_devices() -> None:
         digests = await _build(folder, children, devices, now)
         leaked = [digest for batch, digest in digests.items() if batch.leaked]
-        await asyncio.gather(_load(folder, children), _mark(folder, children, leaked))
+        await asyncio.gather(
+            _load(folder, children),
+            _mark(folder, children, leaked),
+            _register(folder, children, devices, now),
+        )
         _burn(folder, devices, _records(folder), people["masa-signer"].chain)
 
     # beside the factory, unless it reads the OEM's database, which is not there yet
@@ -157,6 +163,8 @@ async def _set(
     else:
         await asyncio.gather(make_devices(), _serve(folder, children, sockets, _REGISTRAR))
         await _serve(folder, children, sockets, _OEM)
+    if on_demand:
+        await children.start("brski-oem", "factory", "watch", "-s", oem / "factory.toml")
     return Stage(
         folder=folder,
         registrar_port=ports["pledges"],
@@ -164,6 +172,26 @@ async def _set(
         masa_anchor=people["masa-signer"].root_path,
         owner_root=people["registrar"].root_path,
         registrar_settings=folder / "registrar.toml",
+    )
+
+
+async def _load(folder: Path, children: Children) -> None:
+    """What the factory published goes into the OEM's database."""
+    for bundle in sorted((folder / "bundles").iterdir()):
+        await children.run("brski-oem", "database", "load", bundle, "-s", folder / "oem.toml")
+
+
+async def _register(
+    folder: Path, children: Children, devices: Sequence[Ordered], now: datetime
+) -> None:
+    """A list of its own for the devices that are certified when they are met."""
+    listed = {device for device in devices if device.on_demand}
+    if not listed:
+        return
+    path = folder / "waiting-list"
+    _write_build_list(folder, path, devices, listed, now, generation=2)
+    await children.run(
+        "brski-oem", "factory", "register", path, "-s", folder / "oem" / "factory.toml"
     )
 
 
@@ -191,11 +219,6 @@ async def _serve(
             for program in programs
         )
     )
-
-
-async def _load(folder: Path, children: Children) -> None:
-    for bundle in sorted((folder / "bundles").iterdir()):
-        await children.run("brski-oem", "database", "load", bundle, "-s", folder / "oem.toml")
 
 
 async def _mark(folder: Path, children: Children, leaked: Sequence[str]) -> None:
@@ -238,8 +261,8 @@ def _make_people(folder: Path, now: datetime) -> dict[str, pki.Credential]:
     }
 
 
-def _name_peers(folder: Path, oem: Path) -> None:
-    """Tell the factory whose batches and build lists it may take."""
+def _name_peers(folder: Path, oem: Path, *, on_demand: bool) -> None:
+    """Tell the factory whose batches and build lists it may take, and where demands lie."""
     path = oem / "factory.toml"
     text = path.read_text()
     for table, name, key in (
@@ -249,6 +272,9 @@ def _name_peers(folder: Path, oem: Path) -> None:
         text += (
             f"\n[[factory.{table}]]\nname = {_toml(name)}\nkey = {_toml(folder / 'keys' / key)}\n"
         )
+    if on_demand:
+        waiting.make_folders(folder)
+        text += waiting.factory_table(folder)
     write_atomically(path, text.encode(), mode=0o644)
 
 
@@ -276,10 +302,12 @@ async def _build(
         digests[batch] = digest.strip()
         predecessor = ("--predecessor", digests[batch])
         await children.run("brski-oem", "factory", "intake", out, "-s", settings)
-    _write_build_list(folder, devices, now)
+    path = folder / "build-list"
+    built = {device for device in devices if not device.on_demand}
+    _write_build_list(folder, path, devices, built, now, generation=1)
     (folder / "bundles").mkdir()
     await children.run(
-        "brski-oem", "factory", "make", folder / "build-list", "-o", folder / "bundles",
+        "brski-oem", "factory", "make", path, "-o", folder / "bundles",
         "-s", settings,
     )  # fmt: skip
     return digests
@@ -303,14 +331,22 @@ def _placed(folder: Path, devices: Sequence[Ordered]) -> Iterator[tuple[bytes, O
         yield from zip(chip_ids(_chips(folder, batch)), members, strict=True)
 
 
-def _write_build_list(folder: Path, devices: Sequence[Ordered], now: datetime) -> None:
-    with (
-        tempfile.TemporaryFile() as spool,
-        open_atomically(folder / "build-list", mode=0o644) as file,
-    ):
+def _write_build_list(
+    folder: Path,
+    path: Path,
+    devices: Sequence[Ordered],
+    listed: Collection[Ordered],
+    now: datetime,
+    *,
+    generation: int,
+) -> None:
+    """Sign which chip went into each of the *listed* devices."""
+    with tempfile.TemporaryFile() as spool, open_atomically(path, mode=0o644) as file:
         writer = BuildListWriter(spool)
         placed = sorted(_placed(folder, devices), key=lambda pair: pair[1].serial_number)
         for chip_id, device in placed:
+            if device not in listed:
+                continue
             writer.add(
                 BuildEntry(
                     chip_id=chip_id,
@@ -323,7 +359,7 @@ def _write_build_list(folder: Path, devices: Sequence[Ordered], now: datetime) -
             signer_id=ASSEMBLY,
             created_at=now,
             product=PRODUCT,
-            generation=1,
+            generation=generation,
             signer=load_signer(folder / "keys" / "assembly.key"),
         )
 
@@ -347,16 +383,18 @@ def _burn(
     """The assembly puts into each device what it needs besides its seed."""
     (folder / "devices").mkdir(exist_ok=True)
     (folder / "keystores").mkdir(exist_ok=True)
+    issuer = next(iter(records.values())).idevid_issuer
     for chip_id, device in _placed(folder, devices):
-        record = records[device.serial_number]
-        carried = device.presentation is Presentation.CARRIED
-        loaded = (record.certificate, *record.intermediates) if carried else ()
+        loaded: tuple[bytes, ...] = ()
+        if device.presentation is Presentation.CARRIED:
+            record = records[device.serial_number]
+            loaded = (record.certificate, *record.intermediates)
         fuse = Fuse(
             seed=seed_of(_chips(folder, device.batch), chip_id),
             chip_id=chip_id,
             serial_number=device.serial_number,
-            idevid_issuer=record.idevid_issuer,
-            derivation_profile=record.derivation_profile,
+            idevid_issuer=issuer,
+            derivation_profile=device.batch.profile,
             voucher_anchors=tuple(masa_chain[-1:]),
             certificates=tuple(parse_certificate(octets) for octets in loaded),
         )
@@ -370,6 +408,7 @@ def _write_settings(
     refused: Sequence[str],
     *,
     local_source: bool,
+    on_demand: bool,
 ) -> None:
     keys = folder / "keys"
     texts = {
@@ -385,6 +424,7 @@ chain = {_toml(keys / "oem-tls-chain.pem")}
 registrar_anchors = {_toml(keys / "owner-root.pem")}
 queries_per_s = 10000
 burst = 10000
+{waiting.database_table(folder) if on_demand else ""}
 """,
         "masa.toml": f"""
 database = {_toml(folder / "devices.db")}
@@ -414,12 +454,14 @@ requests_per_s = 10000.0
 requests_per_s_and_address = 10000.0
 per_s = 10000.0
 in_flight = 256
+keep_unknown_s = {0 if on_demand else 10}
+{waiting.registrar_table() if on_demand else ""}
 [[manufacturer]]
 name = {_toml(MANUFACTURER)}
 anchors = {_toml(folder / "oem" / "root.pem")}
 serial_pattern = {_toml(SERIAL_PATTERN)}
 [manufacturer.source]
-{_source(folder, ports, local=local_source)}
+{_source(folder, ports, local=local_source, on_demand=on_demand)}
 [manufacturer.masa]
 anchors = {_toml(keys / "service-root.pem")}
 hosts = ["{pki.LOOPBACK}:{ports["masa"]}"]
@@ -429,7 +471,7 @@ hosts = ["{pki.LOOPBACK}:{ports["masa"]}"]
         write_atomically(folder / name, text.encode(), mode=0o644)
 
 
-def _source(folder: Path, ports: Mapping[str, int], *, local: bool) -> str:
+def _source(folder: Path, ports: Mapping[str, int], *, local: bool, on_demand: bool) -> str:
     if local:
         return f'kind = "database"\npath = {_toml(folder / "devices.db")}'
     keys = folder / "keys"
@@ -441,6 +483,7 @@ def _source(folder: Path, ports: Mapping[str, int], *, local: bool) -> str:
             f"client_key = {_toml(keys / 'registrar.key')}",
             f"client_chain = {_toml(keys / 'registrar-chain.pem')}",
             "connections = 32",
+            f"on_demand = {json.dumps(on_demand)}",
         )
     )
 

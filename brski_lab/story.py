@@ -11,6 +11,7 @@ from device_client.onboard import Artifacts, Step
 
 ENROLLED: Final = "enrolled"
 REFUSED: Final = "refused"
+_IDENTITY_CODES: Final = ("device-unknown", "device-revoked", "key-mismatch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,13 @@ class Part:
     batch: Batch = MAIN  # which the chip comes from
     expected: str = ENROLLED
     expected_code: str = ""  # of the journal's refusal
+    on_demand: bool = False  # certified when somebody has met it
     genuine: bool = True  # False: the seed is not the one that the vendor made
+
+    @property
+    def is_kept_waiting(self) -> bool:
+        """Whether the registrar tells it to come again before it knows."""
+        return self.on_demand or self.expected_code in _IDENTITY_CODES
 
 
 @dataclass(slots=True, kw_only=True)

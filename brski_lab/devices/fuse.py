@@ -34,6 +34,8 @@ async def join_here(joining: Joining, identity: DeviceIdentity, keystore: Keysto
         identity,
         [Origin(host="127.0.0.1", port=joining.stage.registrar_port)],
         keystore,
+        rounds=joining.rounds,
+        first_delay_s=1.0,
         world=World(observer=joining.observe),
     )
     return Ended(result=outcome.result, reason=outcome.reason, artifacts=outcome.artifacts)

@@ -25,6 +25,7 @@ class Joining:
     fuse: Path  # what the assembly burnt in; a kind may put it elsewhere before it begins
     keystore: Path  # not there yet
     observe: Observer  # called at the end of each step
+    rounds: int = 1  # how often it tries, where the factory may take its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

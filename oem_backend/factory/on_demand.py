@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from brski.edge.atomic_file import open_input, remove_leftovers
-from brski.errors import BatchRefused, StateError, Unavailable
+from brski.errors import BatchRefused, PeerError, StateError, Unavailable
 from brski.idevid.build_list import open_build_list
 from brski.idevid.bundle import BundleOrigin
 from brski.idevid.demand import Demand
@@ -151,7 +151,7 @@ class Desk:
             return None
         try:
             return self._derive_and_answer(demand, device)
-        except (BatchRefused, StateError, Unavailable) as err:
+        except (BatchRefused, PeerError, StateError, Unavailable) as err:
             log.error("demand waits", extra={"demand": name, "reason": err.reason})  # noqa: TRY400 - a line, no traceback
             return None
 

@@ -42,6 +42,7 @@ class HTTPSourceSettings(Settings):
     client_chain: ExistingFile  # this registrar's, as the OEM knows it
     client_key: ExistingFile
     send_spki: bool = False
+    on_demand: bool = False
     timeout_s: Seconds = 5.0
     connections: int = Field(default=8, ge=1, le=256)
 
@@ -63,6 +64,8 @@ class HTTPSource:
         context: a client context that verifies the service's chain and DNS name and holds this
             registrar's client certificate (:func:`brski.edge.tls_client.https_client_context`).
         send_spki: tell the service the digest of the proven key; for an OEM that demands it.
+        on_demand: ask once more, and tell it, where nothing was found; for an OEM that certifies
+            a device when it was met (docs/on-demand.md).
         timeout_s: for a whole answer, connecting included.
         connections: kept open at most.
         remembered: answers with an ETag, at most.
@@ -79,6 +82,7 @@ class HTTPSource:
         context: ssl.SSLContext,
         *,
         send_spki: bool = False,
+        on_demand: bool = False,
         timeout_s: float = 5.0,
         connections: int = 8,
         remembered: int = 4096,
@@ -90,6 +94,7 @@ class HTTPSource:
         self._host, self._port = self._base.raw_host or "", self._base.port or 443
         self._authority = self._base.raw_authority
         self._send_spki = send_spki
+        self._on_demand = on_demand
         self._limit = remembered
         self._seen: OrderedDict[str, _Seen] = OrderedDict()  # by path and query
         self._client = HTTPSClient(
@@ -112,6 +117,7 @@ class HTTPSource:
             settings.url,
             context,
             send_spki=settings.send_spki,
+            on_demand=settings.on_demand,
             timeout_s=settings.timeout_s,
             connections=settings.connections,
         )
@@ -124,7 +130,7 @@ class HTTPSource:
     @property
     def answers_by_key(self) -> bool:
         """Whether the key's digest is sent, which the answer may then depend on."""
-        return self._send_spki
+        return self._send_spki or self._on_demand
 
     async def find(
         self, idevid_issuer: bytes | None, serial_number: str, *, spki_sha256: bytes
@@ -137,7 +143,17 @@ class HTTPSource:
         """
         if serial_number in {".", ".."}:
             return ()  # they name no resource of their own: a service cannot be asked for them
-        target = self._target(idevid_issuer, serial_number, spki_sha256)
+        told = spki_sha256 if self._send_spki else None
+        found = await self._ask(self._target(idevid_issuer, serial_number, told))
+        if not found and self._on_demand and not self._send_spki:
+            return await self._ask(self._target(idevid_issuer, serial_number, spki_sha256))
+        return found
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _ask(self, target: str) -> tuple[DeviceRecord, ...]:
         seen = self._seen.get(target)
         fields = _FIELDS if seen is None else _FIELDS | {"If-None-Match": seen.etag}
         try:
@@ -158,15 +174,13 @@ class HTTPSource:
             raise self._no_answer(err.reason) from err
         return self._read(answer, target, seen)
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
-
-    def _target(self, idevid_issuer: bytes | None, serial_number: str, spki_sha256: bytes) -> str:
+    def _target(
+        self, idevid_issuer: bytes | None, serial_number: str, spki_sha256: bytes | None
+    ) -> str:
         query = []
         if idevid_issuer is not None:
             query.append(f"idevid_issuer={_base64url(idevid_issuer)}")
-        if self._send_spki:
+        if spki_sha256 is not None:
             query.append(f"spki_sha256={_base64url(spki_sha256)}")
         path = self._devices + quote(serial_number, safe=_SEGMENT)
         return f"{path}?{'&'.join(query)}" if query else path

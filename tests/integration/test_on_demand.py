@@ -61,7 +61,7 @@ class Site:
         (self.desk.folder / "factory-1.pem").write_bytes(
             (self.kit.folder / "bundle.pub").read_bytes()
         )
-        self.desk.configure("require_spki = true\n[database.on_demand]\npoll_s = 0.05\n")
+        self.desk.configure("[database.on_demand]\npoll_s = 0.05\n")
         assert main(["factory", "register", str(built), "-s", str(self.kit.settings)]) == DONE
 
     @contextmanager
@@ -81,7 +81,7 @@ class Site:
             client_chain=self.desk.folder / "registrar.pem",
             client_key=self.desk.folder / "registrar.key",
         )
-        source = HTTPSource(service.base_url, context, send_spki=True)
+        source = HTTPSource(service.base_url, context, on_demand=True)
         return IdentityVerifier(
             [
                 Manufacturer(

@@ -148,6 +148,19 @@ async def test_digest_of_the_key_is_sent_where_the_oem_demands_it(tmp_path: Path
     assert base64.urlsafe_b64decode(text + "=") == SPKI
 
 
+async def test_an_oem_that_certifies_on_demand_is_told_whom_it_lacks(tmp_path: Path) -> None:
+    """The digest goes where nothing was found, and only there; the absence is this key's alone."""
+    async with asking(status(404), tmp_path, on_demand=True) as (source, service):
+        assert await find(source) == ()
+        assert source.answers_by_key
+    asked = [dict(request.query) for request in service.requests]
+    assert [set(query) for query in asked] == [set(), {"spki_sha256"}]
+    assert base64.urlsafe_b64decode(asked[1]["spki_sha256"] + "=") == SPKI
+    async with asking(found(), tmp_path, on_demand=True) as (source, service):
+        assert await find(source) == (RECORD,)
+    assert [dict(request.query) for request in service.requests] == [{}]
+
+
 async def test_base_path_is_kept(tmp_path: Path) -> None:
     """A service may stand below a path."""
     async with Service(found(), tmp_path).running() as service:
