@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from cryptography import x509
+
 from brski.pki.keys import spki_sha256
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
@@ -75,6 +77,9 @@ class SecondUse:
         active = await self._journal.active_certificate(device)
         if active is None or active.spki_sha256 == spki_sha256:
             return ()
+        ends = x509.load_der_x509_certificate(active.certificate).not_valid_after_utc
+        if ends < self._clerk.now():
+            return ()  # of no use to anybody: it has to be replaced, and over the IDevID
         why = f"another key is to replace the LDevID of {active.issued_at:%F %T}, which stands"
 
         return (self._alarm(Signal.LDEVID_REPLACED, device, connection, why),)

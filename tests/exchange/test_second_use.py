@@ -96,6 +96,16 @@ async def test_another_request_for_the_same_key_is_the_same_device(tmp_path: Pat
         assert await signals(world) == []
 
 
+async def test_a_device_that_slept_over_its_ldevids_end_is_no_second_party(tmp_path: Path) -> None:
+    """It cannot re-enroll by a certificate that has ended, so it comes as it came first."""
+    async with make_world(tmp_path) as world:
+        device = world.make_device()
+        await world.onboard(device)
+        world.clock.forward(days=366)
+        await again(world, device)
+        assert await signals(world) == []
+
+
 async def test_a_replaced_ldevid_in_use_is_told(tmp_path: Path) -> None:
     """After the second onboarding the first party goes on with what it had."""
     async with make_world(tmp_path) as world:
