@@ -15,31 +15,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brski.seed.batch import build_header
-from brski.seed.cms_batch import mint_cms
-from brski.seed.cms_keys import CMSPrivateKey
 from oem_backend.cli import main
 from oem_backend.factory.intake import take_in
 from oem_backend.factory.ledger import open_ledger
 from oem_backend.factory.line import make_bundles
-from tests.kit import factory, pki
+from tests.kit import factory
 from tests.kit.factory import FactoryKit
 
 KINDS = ("cose", "cms", "build list", "bundle")
-CMS_SETTINGS = 'cms_recipient_key = "recipient-cms.key"\ncms_recipient_public = "cms.pub"\n'
 MEASURED = """
 import resource, sys
 from oem_backend.cli import main
@@ -94,7 +83,7 @@ class Room:
 
 def make_room(folder: Path) -> Room:
     kit = factory.found(folder)
-    _take_cms(kit)
+    kit.accept_cms()
     chips = factory.chips(4)
     first, minted = kit.batch(chips, "first")
     kit.take(first)
@@ -106,39 +95,12 @@ def make_room(folder: Path) -> Room:
     return Room(kit=kit, good=dict(_good_files(kit, minted.digest)))
 
 
-def _take_cms(kit: FactoryKit) -> None:
-    key = pki.make_key("P-384")
-    private = kit.folder / "recipient-cms.key"
-    private.touch(0o600)
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    spki = PublicFormat.SubjectPublicKeyInfo
-    (kit.folder / "cms.pub").write_bytes(key.public_key().public_bytes(Encoding.PEM, spki))
-    text = kit.settings.read_text()
-    kit.settings.write_text(text.replace("intake_key", f"{CMS_SETTINGS}intake_key", 1))
-
-
 def _good_files(kit: FactoryKit, first: bytes) -> Iterator[tuple[str, bytes]]:
     more = factory.chips(3, start=10)
     second, _ = kit.batch(more, "second", records_a_chunk=2, sequence=2, predecessor=first)
     yield "cose", second.read_bytes()
-    recipient = CMSPrivateKey.parse((kit.folder / "recipient-cms.key").read_bytes()).public_key
-    header = build_header(
-        vendor_id="vendor",
-        vendor_key=kit.signer("vendor").public_key,
-        product="sensor",
-        batch_id="second",
-        sequence=2,
-        predecessor=first,
-        derivation_profile="hmac-drbg-p256",
-        record_count=3,
-        created_at=factory.CREATED,
-        recipient=recipient,
-        records_a_chunk=2,
-    )
-    out = BytesIO()
-    signer = kit.signer("vendor")
-    mint_cms(header, more, recipient=recipient, signer=signer, out=out, spool=BytesIO())
-    yield "cms", out.getvalue()
+    third, _ = kit.cms_batch(more, "third", records_a_chunk=2, sequence=2, predecessor=first)
+    yield "cms", third.read_bytes()
     later = factory.serials(factory.chips(2, start=2))
     yield "build list", kit.build_list(later, "built-2", generation=10).read_bytes()
     yield "bundle", _another_bundle(kit, later)

@@ -165,15 +165,20 @@ def kit(tmp_path: Path) -> FactoryKit:
     return factory.found(tmp_path)
 
 
-def held_by_a_factory(kit: FactoryKit, how: str, *, with_vault: bool = False) -> set[str]:
+def held_by_a_factory(
+    kit: FactoryKit, how: str, *, with_vault: bool = False, cms: bool = False
+) -> set[str]:
     """Which secrets, in which spelling, were in its memory at any of the barriers.
 
     Args:
         how: ``"careless"`` does the workers' work in the long-lived process.
         with_vault: the factory keeps one, and uses it.
+        cms: the batch is one that OpenSSL alone could have made.
     """
     records = marked_chips()
-    batch, _ = kit.batch(records, records_a_chunk=CHIPS // CHUNKS)
+    cms_key = kit.accept_cms() if cms else b""
+    mint = kit.cms_batch if cms else kit.batch
+    batch, _ = mint(records, records_a_chunk=CHIPS // CHUNKS)
     built = kit.build_list(factory.serials(records))
     control = secrets.token_bytes(32)
     looked_for = {
@@ -181,6 +186,10 @@ def held_by_a_factory(kit: FactoryKit, how: str, *, with_vault: bool = False) ->
         for name, secret in secrets_of(kit.folder, records).items()
         for spelling, octets in spellings(secret).items()
     }
+    if cms:
+        pem = (kit.folder / "recipient-cms.key").read_bytes()
+        looked_for |= {f"CMS key: {how}": octets for how, octets in spellings(cms_key).items()}
+        looked_for["CMS key: PEM"] = pem.splitlines()[2]
     more = []
     if with_vault:
         key = (kit.folder / "vault.key").read_bytes()
@@ -242,6 +251,16 @@ def test_no_secret_is_in_the_factorys_memory(kit: FactoryKit) -> None:
 def test_a_factory_that_opened_seeds_itself_would_be_caught(kit: FactoryKit) -> None:
     """The search finds what it is for: nothing else about the program is different."""
     assert "a seed: octets" in held_by_a_factory(kit, "careless")
+
+
+@pytest.mark.slow
+@needs_memory
+@pytest.mark.parametrize(("how", "caught"), [("as it is", False), ("careless", True)])
+def test_nor_is_one_of_a_batch_in_cms(kit: FactoryKit, how: str, caught: bool) -> None:
+    """The second format is opened in workers, too; there its lines have the seeds in hex."""
+    held = held_by_a_factory(kit, how, cms=True)
+    assert bool(held) == caught
+    assert ("a seed: octets" in held) == caught
 
 
 @pytest.mark.slow

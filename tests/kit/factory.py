@@ -13,8 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from brski.edge.adapters import open_adapter
+from brski.edge.atomic_file import write_atomically
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import load_signer
 from brski.edge.signers.key import KeySigner
@@ -24,7 +31,8 @@ from brski.idevid.record import DeviceRecord, Presentation
 from brski.pki.signer import PublicKey
 from brski.seed.batch import build_header
 from brski.seed.batch_file import MintedBatch, mint
-from brski.seed.cms_keys import CMSPrivateKey
+from brski.seed.cms_batch import mint_cms
+from brski.seed.cms_keys import CMSPrivateKey, CMSPublicKey
 from brski.seed.profiles import DevicePrivateKey
 from brski.seed.recipient_key import HybridPublicKey
 from brski.seed.record import SeedRecord
@@ -206,6 +214,54 @@ class FactoryKit:
                 out=out,
                 spool=spool,
             )
+        return path, minted
+
+    def accept_cms(self) -> bytes:
+        """From now on the factory takes batches in CMS.
+
+        Returns:
+            The private scalar of its key for them, big-endian.
+        """
+        key = ec.generate_private_key(ec.SECP384R1())
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        write_atomically(self.folder / "recipient-cms.key", private)
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (self.folder / "recipient-cms.pub").write_bytes(public)
+        named = (
+            'cms_recipient_key = "recipient-cms.key"\ncms_recipient_public = "recipient-cms.pub"\n'
+        )
+        text = self.settings.read_text()
+        self.settings.write_text(text.replace("intake_key", f"{named}intake_key", 1))
+        return key.private_numbers().private_value.to_bytes(48, "big")
+
+    def cms_batch(
+        self,
+        chips: Sequence[SeedRecord],
+        name: str = "batch",
+        *,
+        records_a_chunk: int = 3,
+        sequence: int = 1,
+        predecessor: bytes | None = None,
+    ) -> tuple[Path, MintedBatch]:
+        """Mint a batch file in CMS, once the factory takes them."""
+        key = self.signer("vendor")
+        recipient = CMSPublicKey(load_public_key(self.folder / "recipient-cms.pub"))
+        header = build_header(
+            vendor_id="vendor",
+            vendor_key=key.public_key,
+            product="sensor",
+            batch_id=name,
+            sequence=sequence,
+            predecessor=predecessor,
+            derivation_profile="hmac-drbg-p256",
+            record_count=len(chips),
+            created_at=CREATED,
+            recipient=recipient,
+            records_a_chunk=records_a_chunk,
+        )
+        path = self.folder / name
+        with tempfile.TemporaryFile() as spool, path.open("wb") as out:
+            minted = mint_cms(header, chips, recipient=recipient, signer=key, out=out, spool=spool)
         return path, minted
 
     def build_list(
