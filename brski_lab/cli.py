@@ -9,11 +9,15 @@ from typing import Annotated, Final
 
 import typer
 
+from brski.edge.atomic_file import read_file
 from brski.edge.cli import REFUSED, configure_logging, harden_process, print_json, printable, run
 from brski.edge.serve import run_loop
 from brski_lab import vendor_cli
 from brski_lab.demo import Demo, run_demo
 from brski_lab.report import Timeline, as_document, print_closing
+from brski_lab.tpm_vendor import wrap_for_tpm
+from device_client.identity.from_seed import load_fuse
+from device_client.identity.tpm_file import write_device
 
 PROGRAM: Final = "brski-lab"
 
@@ -69,6 +73,27 @@ def demo(
 
 def _warn(text: str) -> None:
     print(f"{PROGRAM}: note: {printable(text)}", file=sys.stderr)
+
+
+@app.command()
+def wrap(
+    fuse: Annotated[Path, typer.Argument(help="A fuse file of profile tpm2-p256 or tpm2-p384.")],
+    storage_key: Annotated[
+        Path, typer.Option(help="What `brski-pledge tpm-storage-key` wrote on the device.")
+    ],
+    out: Annotated[Path, typer.Option(help="The device file to write, mode 0600.")],
+    with_key: Annotated[
+        bool, typer.Option("--with-key", help="Wrap the key, too: for TPMs that do not derive.")
+    ] = False,
+) -> None:
+    """Play the silicon vendor of a TPM: hide a fuse file's seed for that one TPM.
+
+    The fuse file has to be destroyed then. Prints SHA-256 of the device's SubjectPublicKeyInfo.
+    """
+    octets = read_file(storage_key, max_octets=4096)
+    device = wrap_for_tpm(load_fuse(fuse), octets, with_key=with_key)
+    write_device(out, device)
+    typer.echo(device.spki_sha256.hex())
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """The silicon vendor's step for a chip that is a TPM: the seed, wrapped to its storage key.
 
-Needs the TSS for the device file's types alone; the wrapping is software (docs/tpm.md).
+Software alone: a vendor needs neither TPM nor TSS but for reading the storage key (docs/tpm.md).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from brski.seed.tpm_wrap import wrap
 from device_client.identity.facts import Facts
 from device_client.identity.from_seed import Fuse
 from device_client.identity.tpm_file import TPMDevice
-from device_client.tpm.chip import Wrapped
+from device_client.tpm.wrapped import Wrapped
 
 
 def wrap_for_tpm(fuse: Fuse, storage_key: bytes, *, with_key: bool = False) -> TPMDevice:

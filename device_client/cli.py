@@ -48,6 +48,7 @@ from device_client.pledge.origin import Origin, parse_origin
 from device_client.pledge.states import Phase, Result
 from device_client.secret_cli import secret
 from device_client.settings import PledgeSettings
+from device_client.tpm_cli import tpm_storage_key
 from device_client.transport.http import Limits
 
 log = logging.getLogger(__name__)
@@ -241,6 +242,7 @@ def make_fuse_file(
 
 
 app.command()(secret)
+app.command(name="tpm-storage-key")(tpm_storage_key)
 
 
 def main(argv: list[str] | None = None) -> int:

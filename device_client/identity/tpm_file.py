@@ -24,8 +24,7 @@ from device_client.identity.facts import (
     encode_facts,
     octets_of,
 )
-from device_client.tpm.chip import Wrapped
-from device_client.tpm.templates import PROFILES
+from device_client.tpm.wrapped import PROFILE_NAMES, Wrapped
 
 _KIND: Final = FileKind(
     name="TPM's device file",
@@ -121,8 +120,8 @@ def write_device(path: Path, device: TPMDevice, *, may_replace: bool = False) ->
 
 
 def _check_profile(name: str) -> None:
-    if name not in PROFILES:
-        raise ValueError(f"{name!r} is not one of {', '.join(PROFILES)}")
+    if name not in PROFILE_NAMES:
+        raise ValueError(f"{name!r} is not one of {', '.join(PROFILE_NAMES)}")
 
 
 def _parts(wrapped: Wrapped | None) -> list[bytes] | None:

@@ -38,6 +38,7 @@ from tpm2_pytss import (
 from brski.errors import DerivationRefused, KeyUnusable
 from device_client.tpm import templates
 from device_client.tpm.templates import Suite
+from device_client.tpm.wrapped import Wrapped
 
 STORAGE_KEY_HANDLE: Final = 0x81000001  # where provisioned platforms keep their SRK
 _TRANSIENT_FIRST: Final = 0x80000000
@@ -55,15 +56,6 @@ _NO_DERIVATION: Final = frozenset(
 _NOT_FOR_THIS_TPM: Final = frozenset(
     {TPM2_RC.INTEGRITY, TPM2_RC.ECC_POINT, TPM2_RC.SIZE, TPM2_RC.BINDING, TPM2_RC.INSUFFICIENT}
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wrapped:
-    """An object that only the TPM of one storage key can import; sizes included."""
-
-    public: bytes  # TPM2B_PUBLIC
-    duplicate: bytes  # TPM2B_PRIVATE
-    encrypted_secret: bytes  # TPM2B_ENCRYPTED_SECRET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,9 +37,10 @@ from brski.errors import DerivationRefused, KeyUnusable, SettingsError, Unavaila
 from brski.pki import signatures
 from brski.seed.secret import Seed
 from brski.seed.tpm2 import TPM2_P256
-from device_client.tpm.chip import Blob, Chip, Key, Wrapped
+from device_client.tpm.chip import Blob, Chip, Key
 from device_client.tpm.connection import TPM
 from device_client.tpm.templates import P256, P384, Suite, storage_key_public
+from device_client.tpm.wrapped import Wrapped
 
 SEED = Seed(bytes(range(100, 132)))
 CHIP_ID = bytes.fromhex("c0ffee01")
@@ -283,6 +284,7 @@ import hashlib, sys
 from pathlib import Path
 from brski.pki import signatures
 from device_client.tpm.connection import TPM
+from device_client.tpm.wrapped import Wrapped
 tpm = TPM(sys.argv[1], Path(sys.argv[2]))
 for number in range(20):
     data = str(number).encode()

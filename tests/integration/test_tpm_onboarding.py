@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +27,11 @@ from brski.est.requirements import ED25519, P256, P384, CSRRequirements, KeyRequ
 from brski.est.transfer import encode_base64
 from brski.idevid.record import Presentation
 from brski.pki import signatures
-from brski.pki.keys import load_spki, spki_of
+from brski.pki.keys import encode_spki, load_spki, spki_of
 from brski.seed.tpm2 import TPM2_P256, TPM2_P384, TPM2Profile
+from brski_lab.cli import main as lab_main
 from device_client.cli import main
+from device_client.identity.from_seed import write_fuse
 from device_client.identity.from_tpm import TPMIdentity, boot
 from device_client.identity.tpm_file import write_device
 from device_client.keystore.files import FileKeystore
@@ -37,7 +40,7 @@ from device_client.onboard import Outcome, onboard
 from device_client.pledge.states import Answer, Result
 from device_client.tpm.connection import TPM
 from device_client.transport.http import Limits
-from tests.kit.device import World
+from tests.kit.device import World, make_fuse
 from tests.kit.stub_registrar import StubRegistrar
 
 WORLD = World.make()
@@ -183,6 +186,34 @@ async def test_the_program_onboards_and_shows(
     assert await pledge("check") == 0
     assert (tmp_path / "device.tpm.lock").exists()
     assert capsys.readouterr().err == ""
+
+
+async def test_from_a_fuse_file_to_a_tpm(
+    swtpm: SoftwareTPM, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The device tells its storage key, the vendor wraps the seed, the device boots."""
+    fuse = make_fuse(WORLD.oem, WORLD.masa_root, derivation_profile="tpm2-p256")
+    write_fuse(tmp_path / "device.fuse", fuse)
+    settings = tmp_path / "pledge.toml"
+    settings.write_text(f'[identity]\nkind = "tpm"\nfile = "device.tpm"\ntcti = "{swtpm.tcti}"\n')
+    public, device = str(tmp_path / "srk.pub"), str(tmp_path / "device.tpm")
+    assert main(["tpm-storage-key", public, "--tcti", swtpm.tcti]) == 0
+    wrap = ["wrap", str(tmp_path / "device.fuse"), "--storage-key", public, "--out", device]
+    capsys.readouterr()
+    assert lab_main(wrap) == 0
+    key = TPM2_P256.derive(fuse.seed, fuse.chip_id).public_key()
+    assert capsys.readouterr().out.strip() == hashlib.sha256(encode_spki(key)).hexdigest()
+    assert main(["check", "-s", str(settings)]) == 0
+    assert lab_main(wrap) == 2  # the device file is not replaced
+    assert "exists" in capsys.readouterr().err
+
+
+def test_a_storage_key_without_a_tpm_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tpm-storage-key", str(tmp_path / "out"), "--tcti", "device:/dev/null"]) == 3
+    assert "no TPM at device:/dev/null" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 async def test_the_program_says_that_the_tpm_refuses(

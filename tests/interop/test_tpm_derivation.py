@@ -21,9 +21,10 @@ from brski.seed.secret import Seed
 from brski.seed.tpm2 import TPM2_P256, TPM2_P384, TPM2Profile
 from brski.seed.tpm_object import signing_key
 from brski.seed.tpm_wrap import WrappedObject
-from device_client.tpm.chip import Chip, Wrapped
+from device_client.tpm.chip import Chip
 from device_client.tpm.connection import TPM
 from device_client.tpm.templates import PROFILES
+from device_client.tpm.wrapped import PROFILE_NAMES, Wrapped
 
 RANDOM_SEEDS = 150  # for each curve
 CHIP_ID = b"chip-0001"
@@ -130,3 +131,7 @@ def test_a_wrapped_seed_with_another_octet_is_refused(tpm: TPM) -> None:
             chip.derived_key(damaged, PROFILES["tpm2-p256"], CHIP_ID),
         ):
             pass
+
+
+def test_the_device_file_and_the_tpm_know_the_same_profiles() -> None:
+    assert tuple(PROFILES) == PROFILE_NAMES

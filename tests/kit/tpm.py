@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import secrets
 import socket
 import subprocess
@@ -29,6 +28,8 @@ from brski.seed.tpm_object import (
     signing_key,
 )
 from brski.seed.tpm_wrap import WrappedObject, wrap
+from device_client.identity.tpm_file import TPMDevice
+from device_client.tpm.wrapped import Wrapped
 from tests.kit import pki
 from tests.kit.device import CHIP_ID, SEED
 from tests.kit.programs import require_library, require_program
@@ -116,12 +117,8 @@ def make_device(
     presentation: Presentation = Presentation.ASSERTED,
     with_key: bool = False,
     **changes: Any,
-) -> Any:
-    """The :class:`device_client.identity.tpm_file.TPMDevice` that an honest vendor and factory
-    write, but for *changes*. Its module is imported here, since it needs the TSS.
-    """
-    tpm_file = importlib.import_module("device_client.identity.tpm_file")
-    chip = importlib.import_module("device_client.tpm.chip")
+) -> TPMDevice:
+    """What an honest vendor and factory write, but for *changes*."""
     key = profile.derive(Seed(seed), chip_id)
     wrapped_seed = wrap_seed(Seed(seed), profile, storage_key)
     wrapped_key = wrap_object(signing_key(key), storage_key)
@@ -135,7 +132,7 @@ def make_device(
         "voucher_anchors": (voucher_anchor.certificate,),
         "certificates": (idevid.certificate, *idevid.intermediates) if carried else (),
         "spki_sha256": hashlib.sha256(encode_spki(key.public_key())).digest(),
-        "wrapped_seed": chip.Wrapped(**asdict(wrapped_seed)),
-        "wrapped_key": chip.Wrapped(**asdict(wrapped_key)) if with_key else None,
+        "wrapped_seed": Wrapped(**asdict(wrapped_seed)),
+        "wrapped_key": Wrapped(**asdict(wrapped_key)) if with_key else None,
     }
-    return tpm_file.TPMDevice(**{**values, **changes})
+    return TPMDevice(**{**values, **changes})

@@ -11,11 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kit import pki
-from tests.kit.programs import require_library
-
-require_library("tpm2_pytss", "tpm")
-
 from brski.errors import FileUnusable, KeyUnusable, StateError
 from brski.pki.keys import certificate_der
 from device_client.identity.tpm_file import (
@@ -25,7 +20,8 @@ from device_client.identity.tpm_file import (
     parse_device,
     write_device,
 )
-from device_client.tpm.chip import Wrapped
+from device_client.tpm.wrapped import Wrapped
+from tests.kit import pki
 
 OEM = pki.make_root("Example OEM")
 IDEVID = pki.make_idevid(OEM)

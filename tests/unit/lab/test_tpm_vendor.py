@@ -6,17 +6,13 @@ from dataclasses import fields, replace
 
 import pytest
 
-from tests.kit import device, pki
-from tests.kit.programs import require_library
-from tests.unit.seed.test_tpm_object import STORAGE_KEY
-
-require_library("tpm2_pytss", "tpm")
-
 from brski.errors import KeyNotAllowed, UnknownFormat
 from brski.seed.tpm2 import TPM2_P256
 from brski_lab.tpm_vendor import wrap_for_tpm
 from device_client.identity.facts import Facts
 from device_client.identity.tpm_file import encode_device
+from tests.kit import device, pki
+from tests.unit.seed.test_tpm_object import STORAGE_KEY
 
 FUSE = device.make_fuse(pki.make_pki(), pki.make_root(), derivation_profile="tpm2-p256")
 
