@@ -32,7 +32,7 @@ from sqlalchemy import (
     update,
 )
 
-from brski.edge.sql import Writer
+from brski.edge.sql_writer import Writer
 from brski.telemetry.audit_log import AuditEvent
 from brski.voucher.model import Assertion
 
@@ -129,7 +129,7 @@ class AuditStore:
     """The durable log in one SQLite file.
 
     Raises:
-        StateError, Unavailable: as :class:`brski.edge.sql.Writer`.
+        StateError, Unavailable: as :class:`brski.edge.sql_writer.Writer`.
     """
 
     def __init__(self, path: Path) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 
-from brski.edge.sql import Writer
+from brski.edge.sql_writer import Writer
 from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store import statements as sql

@@ -18,8 +18,9 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from brski.edge import sql
-from brski.edge.sql import Writer, sql_of, sqlite_engine, translated
+from brski.edge import sql_writer
+from brski.edge.sql import sql_of, sqlite_engine, translated
+from brski.edge.sql_writer import Writer
 from brski.errors import FileUnusable, StateError, Unavailable
 
 METADATA = MetaData()
@@ -206,7 +207,7 @@ async def test_commits_keep_their_distance(tmp_path: Path, monkeypatch: pytest.M
         asleep.set()
         assert awake.wait(10)
 
-    monkeypatch.setattr(sql, "time", SimpleNamespace(monotonic=lambda: 100.0, sleep=sleep))
+    monkeypatch.setattr(sql_writer, "time", SimpleNamespace(monotonic=lambda: 100.0, sleep=sleep))
     writer = Writer(tmp_path / "db", METADATA, pace_s=5.0)
     for name in ("alone", "alone again"):
         await writer.run(put(name))
@@ -446,7 +447,7 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
     program = (
         "import asyncio, os, signal, sys, pathlib\n"
         "from tests.unit.edge.test_sql import METADATA, put\n"
-        "from brski.edge.sql import Writer\n"
+        "from brski.edge.sql_writer import Writer\n"
         "async def main():\n"
         "    writer = Writer(pathlib.Path(sys.argv[1]), METADATA)\n"
         "    await asyncio.gather(*(writer.run(put(str(n))) for n in range(200)))\n"
