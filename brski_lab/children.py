@@ -17,10 +17,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from brski.errors import LocalError
+from brski_lab.shell import ENTRY as SHELL_ENTRY
+from brski_lab.shell import Shell
 
 _LINE: Final = 4 << 20  # octets of a line of JSON
 _READY_S: Final = 20.0
 _END_S: Final = 10.0
+ROOM: Final = "brski-oem-room"  # of brski-oem, what the room without a network has: sooner there
 _MODULES: Final = {
     "brski-oem": "oem_backend.cli",
     "brski-masa": "masa_stub.cli",
@@ -29,8 +32,8 @@ _MODULES: Final = {
     "brski-lab": "brski_lab.cli",
     "brski-lab-vendor": "brski_lab.vendor_cli",
     "brski-lab-pledge": "brski_lab.devices.pledge_program",
+    ROOM: "oem_backend.room",
 }
-_ROOM: Final = "oem_backend.room"  # of brski-oem, what the room without a network has: sooner there
 _IN_ROOM: Final = frozenset({"init", "factory", "vault", "media"})
 _ENTRY: Final = "import sys; from {module} import main; sys.exit(main())"
 
@@ -93,6 +96,23 @@ class Children:
                 f"{err.decode(errors='replace').strip()}"
             )
         return out.decode()
+
+    async def shell(self, program: str) -> Shell:
+        """Start *program*, to run commands one after the other until this block is left."""
+        log_path = self._logs / f"{program}-shell.log"
+        descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *_command(program, (), SHELL_ENTRY),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=descriptor,
+                limit=_LINE,
+            )
+        finally:
+            os.close(descriptor)
+        self._running.append((f"{program}-shell", process))
+        return Shell(program, process, lambda: _last_line(log_path))
 
     async def stream(self, program: str, *arguments: str | Path) -> AsyncIterator[dict[str, Any]]:
         """Run *program* to its end; each line of its stdout, a JSON document, as it comes.
@@ -180,9 +200,9 @@ class Children:
             await process.wait()
 
 
-def _command(program: str, arguments: Sequence[str | Path]) -> list[str]:
-    in_room = program == "brski-oem" and arguments[0] in _IN_ROOM
-    entry = _ENTRY.format(module=_ROOM if in_room else _MODULES[program])
+def _command(program: str, arguments: Sequence[str | Path], form: str = _ENTRY) -> list[str]:
+    in_room = program == "brski-oem" and arguments[:1] and arguments[0] in _IN_ROOM
+    entry = form.format(module=_MODULES[ROOM if in_room else program])
     return [sys.executable, "-c", entry, *map(str, arguments)]
 
 

@@ -22,7 +22,8 @@ from brski.idevid.bundle import open_bundle
 from brski.idevid.record import DeviceRecord, Presentation
 from brski.pki.keys import parse_certificate
 from brski_lab import pki, waiting
-from brski_lab.children import Children, open_socket, port_of
+from brski_lab.children import ROOM, Children, open_socket, port_of
+from brski_lab.shell import Shell
 from brski_lab.vendor import MAIN, Batch, chip_ids, seed_of
 from device_client.identity.from_seed import Fuse, write_fuse
 from oem_backend.public_keys import load_public_key
@@ -63,6 +64,18 @@ class Stage:
     def keystore_path(self, serial_number: str) -> Path:
         """Where a device keeps its LDevID."""
         return self.folder / "keystores" / serial_number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shells:
+    """Those who are there before anything is online; each a process of its own."""
+
+    vendor: Shell
+    factory: Shell
+    database: Shell
+
+    async def end(self) -> None:
+        await asyncio.gather(self.vendor.end(), self.factory.end(), self.database.end())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +150,9 @@ async def _set(
     masa_address = f"{pki.LOOPBACK}:{ports['masa']}"
     people = _make_people(folder, now)
     oem = folder / "oem"
-    await children.run(
-        "brski-oem", "init", oem, "--name", FACTORY, "--title", "Example OEM",
+    shells = await _open_shells(children)
+    await shells.factory.run(
+        "init", oem, "--name", FACTORY, "--title", "Example OEM",
         "--masa-url", masa_address, "--levels", "2",
     )  # fmt: skip
     on_demand = any(device.on_demand for device in devices)
@@ -147,13 +161,14 @@ async def _set(
                     local_source=local_source, on_demand=on_demand)  # fmt: skip
 
     async def make_devices() -> None:
-        digests = await _build(folder, children, devices, now)
+        digests = await _build(folder, shells, devices, now)
         leaked = [digest for batch, digest in digests.items() if batch.leaked]
         await asyncio.gather(
-            _load(folder, children),
-            _mark(folder, children, leaked),
-            _register(folder, children, devices, now),
+            _load(folder, shells.database),
+            _mark(folder, shells.database, leaked),
+            _register(folder, shells.factory, devices, now),
         )
+        await shells.end()
         _burn(folder, devices, _records(folder), people["masa-signer"].chain)
 
     # beside the factory, unless it reads the OEM's database, which is not there yet
@@ -175,14 +190,21 @@ async def _set(
     )
 
 
-async def _load(folder: Path, children: Children) -> None:
+async def _open_shells(children: Children) -> _Shells:
+    vendor, factory, database = await asyncio.gather(
+        *map(children.shell, ("brski-lab-vendor", ROOM, "brski-oem"))
+    )
+    return _Shells(vendor=vendor, factory=factory, database=database)
+
+
+async def _load(folder: Path, database: Shell) -> None:
     """What the factory published goes into the OEM's database."""
     for bundle in sorted((folder / "bundles").iterdir()):
-        await children.run("brski-oem", "database", "load", bundle, "-s", folder / "oem.toml")
+        await database.run("database", "load", bundle, "-s", folder / "oem.toml")
 
 
 async def _register(
-    folder: Path, children: Children, devices: Sequence[Ordered], now: datetime
+    folder: Path, factory: Shell, devices: Sequence[Ordered], now: datetime
 ) -> None:
     """A list of its own for the devices that are certified when they are met."""
     listed = {device for device in devices if device.on_demand}
@@ -190,9 +212,7 @@ async def _register(
         return
     path = folder / "waiting-list"
     _write_build_list(folder, path, devices, listed, now, generation=2)
-    await children.run(
-        "brski-oem", "factory", "register", path, "-s", folder / "oem" / "factory.toml"
-    )
+    await factory.run("factory", "register", path, "-s", folder / "oem" / "factory.toml")
 
 
 async def _serve(
@@ -221,11 +241,11 @@ async def _serve(
     )
 
 
-async def _mark(folder: Path, children: Children, leaked: Sequence[str]) -> None:
+async def _mark(folder: Path, database: Shell, leaked: Sequence[str]) -> None:
     """A batch may be marked before anything of it is loaded."""
     for digest in leaked:
-        await children.run(
-            "brski-oem", "database", "mark", "--batch", digest, "--revoked",
+        await database.run(
+            "database", "mark", "--batch", digest, "--revoked",
             "--reason", "seed-leak", "-s", folder / "oem.toml",
         )  # fmt: skip
 
@@ -279,7 +299,7 @@ def _name_peers(folder: Path, oem: Path, *, on_demand: bool) -> None:
 
 
 async def _build(
-    folder: Path, children: Children, devices: Sequence[Ordered], now: datetime
+    folder: Path, shells: _Shells, devices: Sequence[Ordered], now: datetime
 ) -> dict[Batch, str]:
     """The vendor mints, the assembly says what became of each chip, the factory certifies.
 
@@ -292,8 +312,8 @@ async def _build(
     (folder / "batches").mkdir()
     for sequence, (batch, members) in enumerate(_by_batch(devices).items(), 1):
         out = folder / "batches" / batch.name
-        digest = await children.run(
-            "brski-lab-vendor", "mint", "--count", str(len(members)), "--vendor", VENDOR,
+        digest = await shells.vendor.run(
+            "mint", "--count", str(len(members)), "--vendor", VENDOR,
             "--product", PRODUCT, "--key", folder / "keys" / "vendor.key",
             "--recipient", folder / "oem" / "recipient.pub", "--chips", _chips(folder, batch),
             "--batch-id", batch.name, "--profile", batch.profile, "--out", out,
@@ -301,13 +321,13 @@ async def _build(
         )  # fmt: skip
         digests[batch] = digest.strip()
         predecessor = ("--predecessor", digests[batch])
-        await children.run("brski-oem", "factory", "intake", out, "-s", settings)
+        await shells.factory.run("factory", "intake", out, "-s", settings)
     path = folder / "build-list"
     built = {device for device in devices if not device.on_demand}
     _write_build_list(folder, path, devices, built, now, generation=1)
     (folder / "bundles").mkdir()
-    await children.run(
-        "brski-oem", "factory", "make", path, "-o", folder / "bundles",
+    await shells.factory.run(
+        "factory", "make", path, "-o", folder / "bundles",
         "-s", settings,
     )  # fmt: skip
     return digests

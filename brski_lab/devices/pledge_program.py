@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -24,6 +25,7 @@ from device_client.onboard import Artifacts, Outcome, Step, World, onboard
 from device_client.pledge.origin import Origin, parse_origin
 from device_client.pledge.states import Result, StepName, StepStatus
 
+_LOOK_AGAIN_S: Final = 0.02
 # made here, since the loop would import its own only when it is too late to read a module
 _THREADS: Final = ThreadPoolExecutor(max_workers=4)
 
@@ -39,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.user is not None:  # only now: the user need not be able to read our modules
         _become(given.user)
     harden_process()
+    while not given.socket.exists():  # the signer starts with us; who started both, ends both
+        time.sleep(_LOOK_AGAIN_S)
     try:
         outcome = asyncio.run(_join(given.socket, given.keystore, given.registrar))
     except OnboardingError as err:

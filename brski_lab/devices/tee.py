@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import tempfile
@@ -33,11 +34,12 @@ class TEEDevice:
         """See the port. The signer's user is ours; the pledge's is nobody, if we may choose."""
         with tempfile.TemporaryDirectory(prefix="brski-lab-tee-") as name:
             places = _make_places(Path(name))
-            await joining.children.serve(
+            signer = joining.children.serve(
                 "brski-pledge", "tee", "--fuse", joining.fuse, *places.signer, sockets=()
             )
             try:
-                return await _join(joining, *places.pledge)
+                _, ended = await asyncio.gather(signer, _join(joining, *places.pledge))
+                return ended
             finally:
                 await joining.children.end("brski-pledge")
 

@@ -323,7 +323,7 @@ async def test_a_signer_that_is_gone_is_replaced_and_one_that_is_there_is_not(
         left.close()
         await serve_once(folder / "socket")
         (folder / "file").write_text("mine")
-        with pytest.raises(SettingsError, match="no socket"):
+        with pytest.raises(SettingsError, match="and no socket"):
             await serve_once(folder / "file")
         assert (folder / "file").read_text() == "mine"
     with pytest.raises(StateError, match="another signer"):

@@ -165,13 +165,17 @@ def _open_socket(path: Path, allowed: int) -> socket.socket:
     _make_folder(path.parent, mode=0o700 if own else 0o711)
     _remove_leftover(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     mask = os.umask(0o177)  # the socket is 0600 from its first moment
     try:
-        listening.bind(str(path))
+        listening.bind(str(draft))
+        listening.listen(_BACKLOG)
         if not own:
-            os.chown(path, allowed, -1)
+            os.chown(draft, allowed, -1)
+        draft.replace(path)  # who sees it can be served
     except OSError as err:
         listening.close()
+        _remove(draft)
         raise SettingsError(
             f"no socket at {path}: {err.strerror or err}",
             hint="only root can let another user ask; a path has 107 octets at most",
@@ -195,8 +199,10 @@ def _make_folder(folder: Path, *, mode: int) -> None:
 
 def _remove_leftover(path: Path) -> None:
     """Remove the socket of a signer that is gone; nothing else."""
-    if not path.is_socket():
+    if not os.path.lexists(path):
         return
+    if not path.is_socket():
+        raise SettingsError(f"{path} is there, and no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(REQUEST_S)
         try:
