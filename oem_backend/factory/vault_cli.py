@@ -11,6 +11,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from brski.edge.cli import printable
 from brski.edge.settings import load_settings
 from brski.seed.vault import ID_OCTETS, SALT_OCTETS, Stretching
 from brski.seed.vault_log import Action
@@ -21,7 +22,7 @@ from oem_backend.factory.vault.check import check_vault
 from oem_backend.factory.vault.founding import found_vault
 from oem_backend.factory.vault.keeper import open_vault
 from oem_backend.factory.vault_target import Desk, Target
-from oem_backend.factory.vault_use import place_of, status_of, who
+from oem_backend.factory.vault_use import log_of, place_of, status_of, who
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,16 @@ def vault_app(make_executor: MakeExecutor) -> typer.Typer:
     def status(settings: SettingsFile = USUAL, as_json: AsJSON = False) -> None:
         """What is in the vault; needs no key, and verifies nothing but the witness."""
         tell(status_of(load_settings(settings, FactoryFile).factory), as_json)
+
+    @app.command(name="log")
+    def show_log(settings: SettingsFile = USUAL, as_json: AsJSON = False) -> None:
+        """Every use: who, when, what, why. The chain is verified; its head, check verifies."""
+        rows = log_of(load_settings(settings, FactoryFile).factory)
+        if as_json:
+            tell({"uses": rows}, as_json=True)
+            return
+        for row in rows:
+            typer.echo(printable("  ".join(str(value) for value in row.values())))
 
     @app.command()
     def check(

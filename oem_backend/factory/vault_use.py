@@ -7,11 +7,13 @@ import pwd
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from brski.errors import SettingsError, StateError
-from brski.seed.vault_log import Head, Header
+from brski.seed.vault_log import Head, Header, Use
 from oem_backend.executors.port import Executor
 from oem_backend.factory.settings import FactorySettings
+from oem_backend.factory.vault.check import check_log
 from oem_backend.factory.vault.database import open_database
 from oem_backend.factory.vault.keeper import VaultPlace, VaultUse, Who, open_vault
 from oem_backend.factory.vault.witness import read_witness
@@ -55,6 +57,31 @@ def status_of(loaded: FactorySettings) -> dict[str, object]:
         "records": head.records,
         "log_entries": head.entries,
         "batches": batches,
+    }
+
+
+def log_of(loaded: FactorySettings) -> list[dict[str, object]]:
+    """Every use of the vault; the chain is verified, which needs no key.
+
+    Raises:
+        SettingsError: there is none by policy.
+        StateError: none was made, or the log was altered.
+    """
+    with open_database(place_of(loaded).database, read_only=True) as database:
+        head = Head.parse(database.head()[0])
+        check_log(database, head)
+        return [_row(*Use.parse(entry)) for _, entry, _ in database.uses()]
+
+
+def _row(number: int, use: Use) -> dict[str, object]:
+    return {
+        "number": number,
+        "at": datetime.fromtimestamp(use.at, UTC),
+        "operator": use.operator,
+        "action": use.action.value,
+        "subject": use.subject,
+        "records": use.records,
+        "reason": use.reason,
     }
 
 

@@ -35,11 +35,12 @@ def founded(folder: Path, table: str = FILE_KIND, **how: Any) -> FactoryKit:
 
 def oem(kit: FactoryKit, *arguments: str | Path) -> tuple[int, str, str]:
     """``brski-oem`` in this process: exit status, standard output and error."""
-    out, err = io.StringIO(), io.StringIO()
-    out.buffer = io.BytesIO()  # type: ignore[misc]  # where raw octets go
+    out, err = io.TextIOWrapper(io.BytesIO(), "latin-1"), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.main([*map(str, arguments), "-s", str(kit.settings)])
-    return code, out.getvalue(), err.getvalue()
+    out.flush()
+    out.seek(0)
+    return code, out.read(), err.getvalue()
 
 
 def told(kit: FactoryKit, *arguments: str | Path) -> dict[str, Any]:

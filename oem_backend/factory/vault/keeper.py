@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from brski.errors import StateError
+from brski.errors import Malformed, SettingsError, StateError
 from brski.seed.vault import ChunkPlace, SealedRecord, chunk_digest
 from brski.seed.vault_log import (
     Action,
@@ -60,16 +60,19 @@ class Who:
         """The entry for the log.
 
         Raises:
-            Malformed: a text that does not fit into one.
+            SettingsError: a text that does not fit into one.
         """
-        return Use(
-            at=self.at,
-            operator=self.operator,
-            action=action,
-            subject=subject,
-            reason=self.reason,
-            records=records,
-        )
+        try:
+            return Use(
+                at=self.at,
+                operator=self.operator,
+                action=action,
+                subject=subject,
+                reason=self.reason,
+                records=records,
+            )
+        except Malformed as err:
+            raise SettingsError(f"for the vault's log: {err.reason}") from err
 
 
 class Vault:
