@@ -304,6 +304,7 @@ def line_of(loaded: FactorySettings, source: Path) -> Line:
         masa_url=loaded.masa_url,
         hardware_module_type=loaded.hardware_module_type,
         issuing_key=_issuing_key_file(loaded, source),
+        keep_batches=loaded.keep_batches,
     )
 
 

@@ -341,6 +341,16 @@ class Ledger:
             )
         return f"chunk {chunk} has a chip or a seed twice"
 
+    def is_certified_whole(self, digest: bytes) -> bool:
+        """Whether every chip of a batch has had a certificate."""
+        row = self._db.execute(
+            "SELECT 1 FROM chip JOIN batch ON batch.number = chip.batch WHERE digest = ? "
+            "AND NOT EXISTS (SELECT 1 FROM certificate WHERE certificate.chip_id = chip.chip_id) "
+            "LIMIT 1",
+            (digest,),
+        ).fetchone()
+        return row is None
+
     # -- build lists, up to work
 
     def build_list(self, digest: bytes) -> KnownList | None:

@@ -45,6 +45,7 @@ class Line:
         issuing_key: the file of that key, for workers that certify; None where it is in no file,
             and this process certifies.
         vault: where seeds are that are not in the store.
+        keep_batches: in the store, also when all of their chips are certified.
         bundling: the key that signs bundles, deterministic.
     """
 
@@ -59,11 +60,18 @@ class Line:
     hardware_module_type: str | None = None
     issuing_key: Path | None = None
     vault: VaultUse | None = None
+    keep_batches: bool = True
 
     @property
     def seeds(self) -> Seeds:
         """Where its seeds are."""
-        return Seeds(store=self.store, vendors=self.vendors, keys=self.keys, vault=self.vault)
+        return Seeds(
+            store=self.store,
+            vendors=self.vendors,
+            keys=self.keys,
+            vault=self.vault,
+            keep_batches=self.keep_batches,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +327,7 @@ def _hand_out(
         raise BatchRefused(
             f"build list {wanted.digest.hex()} was registered: its devices are certified on demand"
         )
+    line.seeds.erase_finished([each.batch_digest for each in kept], ledger)
     paths = places_of(out, wanted.digest, [each.batch_digest for each in kept])
     for path, each in zip(paths, kept, strict=True):
         name = bundle_name(wanted.digest, each.batch_digest)

@@ -111,6 +111,7 @@ class Desk:
     ) -> None:
         self._line = line
         self._outbox = outbox
+        self._ledger = ledger
         self._waiting = ledger.waiting
         self._executor = executor
         self._budget = budget
@@ -195,6 +196,7 @@ class Desk:
             file_sha256=kept.file_sha256,
             day=self._day,
         )
+        line.seeds.erase_finished([device.batch_digest], self._ledger)
         self._hand_out(demand, kept.file_sha256)
         return DemandOutcome.ANSWERED
 

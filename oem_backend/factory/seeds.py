@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from brski.edge.atomic_file import erase_file
 from brski.errors import BatchRefused, StateError
 from brski.pki.signer import PublicKey
 from brski.seed.batch_file import SeedBatch
 from brski.seed.formats import open_any_batch
 from brski.seed.vault_log import Action
 from oem_backend.factory.intake import Keys, batch_path
+from oem_backend.factory.ledger import Ledger
 from oem_backend.factory.vault.keeper import Vault, VaultUse
 from oem_backend.factory.vault.kept import KeptChunk
 from oem_backend.factory.work import AnyChunk, SealedChunk
@@ -29,6 +31,20 @@ class Seeds:
     vendors: Mapping[str, PublicKey]
     keys: Keys
     vault: VaultUse | None = None
+    keep_batches: bool = True
+
+    def erase_finished(self, digests: Iterable[bytes], ledger: Ledger) -> None:
+        """Erase batches whose every chip has been certified, where they are not to be kept.
+
+        Raises:
+            Unavailable: the disk fails; the next run goes on.
+        """
+        if self.keep_batches:
+            return
+        for digest in digests:
+            path = batch_path(self.store, digest)
+            if path.exists() and ledger.is_certified_whole(digest):
+                erase_file(path)
 
     def log_use(self, subject: str, wanted: Mapping[bytes, int]) -> None:
         """Put on record that seeds of the vault are about to be used.

@@ -87,6 +87,7 @@ class FactorySettings(Settings):
     workers: int | None = Field(default=None, ge=1, le=256)
     executor: dict[str, Any] | None = None  # of make; kind, and what its adapter reads
     worker_keys: Path | None = None  # folder of the recipient keys on other machines
+    keep_batches: bool = True  # also when all of their chips are certified
     vault: VaultSettings = VaultSettings()
     vendor: tuple[PeerSettings, ...] = ()
     assembler: tuple[PeerSettings, ...] = ()

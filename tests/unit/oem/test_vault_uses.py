@@ -15,6 +15,7 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from brski.errors import Unavailable
 from brski.idevid.demand import Demand
 from brski.pki.keys import encode_spki
 from brski.seed.profiles import profile
@@ -196,3 +197,96 @@ def test_a_factory_gets_a_vault_later(tmp_path: Path, quick: None) -> None:
     built = kit.build_list(factory.serials([*early, *late]))
     report = told(kit, "factory", "make", built, "-o", tmp_path / "bundles")
     assert (report["certified"], len(report["bundles"])) == (6, 2)
+
+
+# -- batches that are not to be kept
+
+
+def keeping_none(kit: FactoryKit) -> FactoryKit:
+    text = kit.settings.read_text()
+    kit.settings.write_text(text.replace("[factory]\n", "[factory]\nkeep_batches = false\n"))
+    return kit
+
+
+def test_a_batch_goes_with_its_last_chip(tmp_path: Path, quick: None) -> None:
+    """Not before; and then its seeds are nowhere, so that no chip of it is certified again."""
+    kit = keeping_none(factory.found(tmp_path))
+    records = factory.chips(4)
+    told(kit, "factory", "intake", kit.batch(records)[0])
+    (path,) = (kit.store / "batches").iterdir()
+    for generation, (part, there) in enumerate(((records[:3], True), (records[3:], False)), 1):
+        name = f"list{generation}"
+        built = kit.build_list(factory.serials(part), name, generation=generation)
+        told(kit, "factory", "make", built, "-o", tmp_path / "bundle")
+        assert path.exists() == there
+        told(kit, "factory", "make", built, "-o", tmp_path / "bundle")  # handed out again
+    assert told(kit, "factory", "intake", tmp_path / "batch")["outcome"] == "already-taken-in"
+    assert not path.exists()
+    again = kit.build_list(
+        factory.serials(records[:1]),
+        "again",
+        generation=3,
+        created_at=factory.CREATED.replace(year=2027),
+        replace=True,
+    )
+    code, _, err = oem(kit, "factory", "make", again, "-o", tmp_path / "second")
+    assert (code, "has lost batch" in err, "were destroyed" in err) == (2, True, True)
+
+
+def test_a_batch_that_waits_for_a_demand_stays(tmp_path: Path, quick: None) -> None:
+    """Until the last of its devices was met."""
+    kit = keeping_none(factory.found(tmp_path))
+    with kit.settings.open("a") as settings:
+        settings.write("\n[factory.on_demand]\n")
+    for name in ("inbox", "outbox"):
+        (tmp_path / name).mkdir()
+    records = factory.chips(2)
+    told(kit, "factory", "intake", kit.batch(records)[0])
+    told(kit, "factory", "register", kit.build_list(factory.serials(records)))
+    (path,) = (kit.store / "batches").iterdir()
+    for number in (0, 1):
+        demand = demand_of(records[number], f"SN-{number:04d}")
+        (tmp_path / "inbox" / demand.file_name).write_bytes(demand.encode())
+        assert path.exists()
+        assert told(kit, "factory", "watch", "--once") == {"answered": 1}
+    assert not path.exists()
+
+
+def test_a_run_cut_off_before_the_batch_went_is_taken_up(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list is finished, and the same command erases what it did not come to."""
+    kit = keeping_none(factory.found(tmp_path))
+    records = factory.chips(2)
+    told(kit, "factory", "intake", kit.batch(records)[0])
+    built = kit.build_list(factory.serials(records))
+
+    def cut(path: Path) -> None:
+        path.write_bytes(bytes(path.stat().st_size // 2))  # half of it zeros, and no more
+        raise Unavailable("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("oem_backend.factory.seeds.erase_file", cut)
+        assert oem(kit, "factory", "make", built, "-o", tmp_path / "bundle")[0] == 3
+    assert told(kit, "factory", "make", built, "-o", tmp_path / "bundle")["repeated"]
+    assert list((kit.store / "batches").iterdir()) == []
+
+
+# -- the log, read
+
+
+def test_the_log_is_read_without_a_key(kit: FactoryKit) -> None:
+    """As rows, as lines; altered it is not told at all."""
+    vault.filled(kit, 2)
+    told(kit, "vault", "check", "--operator", "ada", "--reason", "audit 7")
+    (kit.folder / "vault.key").unlink()
+    rows = told(kit, "vault", "log")["uses"]
+    assert [row["action"] for row in rows] == ["seal", "derive", "check"]
+    assert (rows[2]["operator"], rows[2]["reason"], rows[2]["records"]) == ("ada", "audit 7", 2)
+    _, out, _ = oem(kit, "vault", "log")
+    assert len(out.splitlines()) == 3
+    assert "audit 7" in out
+    with closing(sqlite3.connect(kit.folder / "vault" / "vault.db")) as db, db:
+        db.execute("UPDATE use SET entry = ? WHERE number = 2", (b"\x80",))
+    code, out, err = oem(kit, "vault", "log")
+    assert (code, out, "entry 2" in err) == (2, "", True)
