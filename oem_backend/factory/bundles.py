@@ -10,10 +10,11 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from brski.edge.atomic_file import open_atomically
+from brski.edge.atomic_file import file_error, open_atomically
 from brski.errors import FileUnusable, StateError
 from brski.idevid.bundle import (
     BundleOrigin,
@@ -54,7 +55,7 @@ def keep_bundle(
         BundleRefused, PeerError: it cannot be read back; nothing stays then.
         Unavailable: the disk is full or failing.
     """
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with _drafts_in(folder), tempfile.TemporaryFile(dir=folder) as file:
         with tempfile.TemporaryFile(dir=folder) as spool:
             writer = BundleWriter(spool, origin)
             for each in made:
@@ -70,6 +71,14 @@ def keep_bundle(
     return KeptBundle(
         batch_digest=origin.batch_digest, digest=digest, file_sha256=sha256, records=records
     )
+
+
+@contextmanager
+def _drafts_in(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise file_error(err, folder, "written to") from err
 
 
 def _device(made: Made, replaces: tuple[Revocation, ...]) -> CertifiedDevice:
