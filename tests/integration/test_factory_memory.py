@@ -66,6 +66,15 @@ if more:
     assert cli.main(["vault", "destroy", "--chip", b"chip0002".hex(), "-y", *why]) == 0
     barrier()
 """
+SAMPLES_SCRIPT = (
+    SCRIPT
+    + """
+from oem_backend.factory import samples
+samples.parse_diagnoses = stopping(samples.parse_diagnoses)
+assert cli.main(["check-samples", batch + ".samples", "-s", settings]) == 1
+barrier()
+"""
+)
 CHUNKS = 2
 CHIPS = 1000
 MARK = secrets.token_bytes(12)  # every seed begins with it, so that one search finds any of them
@@ -166,7 +175,12 @@ def kit(tmp_path: Path) -> FactoryKit:
 
 
 def held_by_a_factory(
-    kit: FactoryKit, how: str, *, with_vault: bool = False, cms: bool = False
+    kit: FactoryKit,
+    how: str,
+    *,
+    with_vault: bool = False,
+    cms: bool = False,
+    with_samples: bool = False,
 ) -> set[str]:
     """Which secrets, in which spelling, were in its memory at any of the barriers.
 
@@ -174,6 +188,7 @@ def held_by_a_factory(
         how: ``"careless"`` does the workers' work in the long-lived process.
         with_vault: the factory keeps one, and uses it.
         cms: the batch is one that OpenSSL alone could have made.
+        with_samples: sample devices report keys that cannot be explained.
     """
     records = marked_chips()
     cms_key = kit.accept_cms() if cms else b""
@@ -196,17 +211,22 @@ def held_by_a_factory(
         looked_for |= {f"vault key: {how}": octets for how, octets in spellings(key).items()}
         (kit.folder / "batch.to").write_bytes(kit.recipient.encode())
         more = [str(kit.folder / "secret")]
+    if with_samples:
+        batch.with_name(batch.name + ".samples").write_text(
+            "".join(f"{serial} {bytes(32).hex()}\n" for _, serial in factory.serials(records)[:3])
+        )
     held: set[str] = set()
+    script = SAMPLES_SCRIPT if with_samples else SCRIPT
     process = subprocess.Popen(
         [
-            *(sys.executable, "-c", SCRIPT, how, control[::-1].hex(), str(batch), str(built)),
+            *(sys.executable, "-c", script, how, control[::-1].hex(), str(batch), str(built)),
             *(str(kit.settings), str(kit.folder / "bundle"), *more),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     try:
-        for stop in range(2 * CHUNKS + 1 + with_vault):
+        for stop in range(2 * CHUNKS + 1 + with_vault + 2 * with_samples):
             if stop:
                 go_on(process)
             memory = memory_at_the_barrier(process)
@@ -270,3 +290,10 @@ def test_nor_is_one_where_there_is_a_vault(tmp_path: Path) -> None:
     kit = vault.founded(tmp_path)
     assert held_by_a_factory(kit, "as it is", with_vault=True) == set()
     assert (tmp_path / "secret").stat().st_size > 1120
+
+
+@pytest.mark.slow
+@needs_memory
+def test_no_secret_is_in_its_memory_when_samples_differ(kit: FactoryKit) -> None:
+    """Workers try every seed of a chunk; what comes back to this process is causes."""
+    assert held_by_a_factory(kit, "as it is", with_samples=True) == set()
