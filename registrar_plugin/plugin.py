@@ -1,8 +1,9 @@
 """The drop-in: mounts BRSKI and EST on an aiohttp application that is somebody else's.
 
 The host's routes and middlewares stay as they are: each of the two protocols is a sub-application
-with a middleware of its own. The host's listener must use :meth:`MountableRegistrar.ssl_context`;
-what comes over another context is answered 503, never taken for "no certificate" (docs/plugin.md).
+whose handlers answer their own errors. The host's listener must use
+:meth:`MountableRegistrar.ssl_context`; what comes over another context is answered 503, never taken
+for "no certificate" (docs/plugin.md).
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from brski.edge.web_errors import error_middleware, reason_line
+from brski.edge.web_errors import ErrorAnswers, answering, reason_line
 from brski.errors import OnboardingError
 from brski.registry import BODY_LIMIT, BRSKI_ROOT, EST_ROOT
 from registrar_plugin.composition import MountableRegistrar
@@ -23,6 +23,8 @@ from registrar_plugin.pledge_facing.error_responses import BRSKI_STATUS, EST_STA
 from registrar_plugin.pledge_facing.keys import REGISTRAR, TLS_FRONT
 
 log: Final = logging.getLogger("registrar_plugin")
+
+_CLOSING: Final = frozenset({401})  # RFC 8995 §5.2: who has seen another registrar is left alone
 
 
 def setup(
@@ -56,15 +58,6 @@ _BRSKI_ROUTES: Final = brski.routes
 _EST_ROUTES: Final = est.routes
 
 
-@web.middleware
-async def _close_after_401(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """RFC 8995 §5.2: a pledge that has seen another registrar is told so and left alone."""
-    response = await handler(request)
-    if response.status == 401:
-        response.force_close()
-    return response
-
-
 def _tell_pledge(error: OnboardingError) -> str:
     """One line of text; nothing that tells one refused identity from another (docs/identity.md)."""
     return "" if isinstance(error, UNTOLD) else reason_line(error)
@@ -75,11 +68,13 @@ def _protocol(
     routes: web.RouteTableDef,
     statuses: Mapping[type[OnboardingError], int],
 ) -> web.Application:
-    protocol = web.Application(
-        middlewares=[_close_after_401, error_middleware(statuses, log, say=_tell_pledge)],
-        client_max_size=BODY_LIMIT,
-    )
+    answers = ErrorAnswers(table=statuses, log=log, say=_tell_pledge, closing=_CLOSING)
+    protocol = web.Application(client_max_size=BODY_LIMIT)
     protocol[REGISTRAR] = registrar.flow
     protocol[TLS_FRONT] = registrar.front
-    protocol.add_routes(routes)
+    protocol.add_routes(
+        web.route(route.method, route.path, answering(route.handler, answers), **route.kwargs)
+        for route in routes
+        if isinstance(route, web.RouteDef)
+    )
     return protocol

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -57,42 +59,74 @@ def reason_line(error: OnboardingError) -> str:
     return str(error) if isinstance(error, PeerError | Refused) else ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorAnswers:
+    """How a front answers errors.
+
+    RFC 8995 §5.6 asks for a human-readable reason; RFC 9110 §10.2.3 for ``Retry-After``, which
+    comes from the error.
+    """
+
+    table: ErrorTable  # status of each type; a subtype without its own entry has its base's
+    log: logging.Logger  # one line for each: WARNING for a peer's fault and silence, ERROR for ours
+    say: Callable[[OnboardingError], str] = reason_line  # the body, one line; empty for none
+    closing: frozenset[int] = frozenset()  # statuses after which the connection is closed
+
+    def of(self, error: Exception, request: web.Request) -> web.Response:
+        """The answer to *error*, which is in the log then."""
+        if not isinstance(error, OnboardingError):
+            facts = {"path": request.path, "remote": request.remote}
+            self.log.error("request failed", exc_info=error, extra=facts)
+            return web.Response(status=500)
+        status = status_of(self.table, error)
+        if status is None:
+            self.log.error("error without a status", exc_info=error, extra=_facts(request, error))
+            return web.Response(status=500)
+        level = logging.ERROR if isinstance(error, LocalError) else logging.WARNING
+        self.log.log(level, "request refused", extra=_facts(request, error) | {"status": status})
+        response = _response(status, error, self.say(error))
+        if status in self.closing:
+            response.force_close()
+        return response
+
+
 def error_middleware(
     table: ErrorTable,
     log: logging.Logger,
     *,
     say: Callable[[OnboardingError], str] = reason_line,
 ) -> Middleware:
-    """Make the middleware that applies *table*.
+    """Make the middleware that applies *table*; the arguments are those of :class:`ErrorAnswers`.
 
-    Args:
-        table: status of each error type; a subtype without its own entry has its base's.
-        log: where each refusal is one line: WARNING for the peer's fault and for what is silent,
-            ERROR for ours.
-        say: the body, one line of text; empty for none. ``Retry-After`` comes from the error.
-
-    RFC 8995 §5.6 asks for a human-readable reason; RFC 9110 §10.2.3.
+    An answer of the framework's own (no such route, method not allowed) is left as it is.
     """
+    answers = ErrorAnswers(table=table, log=log, say=say)
 
     @web.middleware
     async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except HTTPException:
-            raise  # an answer of the framework's own: no such route, method not allowed
-        except OnboardingError as err:
-            status = status_of(table, err)
-            if status is None:
-                log.exception("error without a status", extra=_facts(request, err))
-                return web.Response(status=500)
-            level = logging.ERROR if isinstance(err, LocalError) else logging.WARNING
-            log.log(level, "request refused", extra=_facts(request, err) | {"status": status})
-            return _response(status, err, say(err))
-        except Exception:
-            log.exception("request failed", extra={"path": request.path, "remote": request.remote})
-            return web.Response(status=500)
+            raise
+        except Exception as err:
+            return answers.of(err, request)
 
     return answer_errors
+
+
+def answering(handler: Handler, answers: ErrorAnswers) -> Handler:
+    """*handler* with its errors answered: a middleware for one route, without its cost."""
+
+    @wraps(handler)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except HTTPException:
+            raise
+        except Exception as err:
+            return answers.of(err, request)
+
+    return answer
 
 
 def _facts(request: web.Request, error: OnboardingError) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from yarl import URL
@@ -27,6 +28,7 @@ _SECTION: Final = "RFC 8995 §5.6"
 _AUDIT_LOG_LIMIT: Final = 1024 * 1024
 _REASON_LIMIT: Final = 200
 _RETRY_AFTER_LIMIT_S: Final = 3600
+_URLS: Final = 256  # remembered as parsed: manufacturers have few
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ class _Access:
     async def post(
         self, url: str, body: bytes, media_type: str, *, accept: str, limit: int
     ) -> MASAAnswer:
-        target = URL(url)
+        target = _parsed(url)
         check_url(target, self._hosts)
         host = target.raw_host or ""
         fields = {"Content-Type": media_type, "Accept": accept}
@@ -115,6 +117,11 @@ class _Access:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+@lru_cache(maxsize=_URLS)
+def _parsed(url: str) -> URL:
+    return URL(url)
 
 
 def _judged(answer: Answer) -> MASAAnswer:
