@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_exceptions import HTTPException
@@ -188,17 +188,23 @@ async def read_body(
         raise UnknownFormat(f"Content-Encoding {encoding[:32]!r} is not accepted")
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(f"body of {request.content_length} octets, limit {limit}")
-    body = bytearray()
     try:
+        if request.content.is_eof():  # all of it is here: nothing that a clock could cut short
+            return await _read_all(request.content, limit)
         async with asyncio.timeout(deadline_s):
-            while chunk := await request.content.readany():
-                body += chunk
-                if len(body) > limit:
-                    raise TooLarge(f"body of more than {limit} octets")
+            return await _read_all(request.content, limit)
     except TimeoutError as err:
         raise SlowPeer(f"body not whole within {deadline_s:g} s") from err
     except ConnectionError as err:
         raise SlowPeer("peer left in the middle of its message") from err
     except (web.RequestPayloadError, HttpProcessingError) as err:
         raise Malformed("body is not framed as HTTP has it") from err
+
+
+async def _read_all(content: StreamReader, limit: int) -> bytes:
+    body = bytearray()
+    while chunk := await content.readany():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"body of more than {limit} octets")
     return bytes(body)

@@ -86,9 +86,17 @@ class HTTPSClient:
             UnexpectedResponse, TooLarge: what came is no answer, or over a limit.
             OnboardingError: what ``addresses`` raises.
         """
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s), self._places:
-                return await self._send(call)
+            if self._places.locked():
+                async with asyncio.timeout_at(deadline):
+                    await self._places.acquire()
+            else:
+                await self._places.acquire()  # at once
+            try:
+                return await self._send(call, deadline)
+            finally:
+                self._places.release()
         except TimeoutError as err:
             raise Unavailable(f"no answer within {self._timeout_s:g} s") from err
 
@@ -108,19 +116,25 @@ class HTTPSClient:
         for connection in self._open:
             connection.abort()
 
-    async def _send(self, call: Call) -> Answer:
+    async def _send(self, call: Call, deadline: float) -> Answer:
         server = call.host, call.port
         kept = self._take(server)
         if kept is not None:
             try:
-                return await self._carry(kept, server, call)
+                return await self._carry(kept, server, call, deadline)
             except Unanswered:
                 if not call.repeatable:
                     raise
-        return await self._carry(await self._connect(server), server, call)
+        async with asyncio.timeout_at(deadline):
+            connection = await self._connect(server)
+        return await self._carry(connection, server, call, deadline)
 
-    async def _carry(self, connection: Connection, server: _Server, call: Call) -> Answer:
-        answer = await connection.exchange(call.octets, body_octets=call.body_octets)
+    async def _carry(
+        self, connection: Connection, server: _Server, call: Call, deadline: float
+    ) -> Answer:
+        answer = await connection.exchange(
+            call.octets, body_octets=call.body_octets, deadline=deadline
+        )
         if connection.usable and not self._closed:
             self._keep(connection, server)
         return answer

@@ -32,14 +32,16 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return transport is not None and not transport.is_closing() and self._waiter is None
 
-    async def exchange(self, request: bytes, *, body_octets: int) -> Answer:
-        """Send *request* and wait for its answer, for as long as the caller does.
+    async def exchange(self, request: bytes, *, body_octets: int, deadline: float) -> Answer:
+        """Send *request* and wait for its answer.
 
         Args:
             request: of :func:`brski.edge.http.request.encode_request`.
             body_octets: of the answer, at most.
+            deadline: by the loop's clock.
 
         Raises:
+            TimeoutError: no whole answer by then.
             Unanswered, Unavailable: the connection was closed before, or within, the answer.
             UnexpectedResponse, TooLarge: as :meth:`brski.edge.http.answer.AnswerReader.feed`.
 
@@ -48,15 +50,19 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or not self.usable:
             raise Unanswered("the connection is spent")
+        loop = asyncio.get_running_loop()
         self._reader = AnswerReader(body_octets)
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Answer] = loop.create_future()
+        self._waiter = waiter
+        timer = loop.call_at(deadline, _expire, waiter)  # asyncio.timeout() costs four of it
         transport.write(request)
         try:
-            answer = await self._waiter
+            answer = await waiter
         except BaseException:  # of the waiting task too: what comes now is no one's answer
             transport.abort()
             raise
         finally:
+            timer.cancel()
             self._waiter = self._reader = None
         if not answer.reusable:
             transport.close()
@@ -110,3 +116,8 @@ class Connection(asyncio.Protocol):
             self._waiter.set_exception(kind(f"the connection was closed{why}"))
         if not self.lost.done():
             self.lost.set_result(None)
+
+
+def _expire(waiter: asyncio.Future[Answer]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

@@ -16,10 +16,9 @@ HEAD_OCTETS: Final = 16 * 1024
 FIELDS: Final = 64
 BLANK_LINE: Final = b"\r\n\r\n"
 _TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]"
+_BLANKS: Final = b" \t"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + _TEXT + rb"*))?")
-_FIELD: Final = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(" + _TEXT + rb"*?)[ \t]*", re.DOTALL
-)
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(" + _TEXT + rb"*)")
 _ONCE: Final = frozenset(
     {"content-length", "content-type", "content-encoding", "etag", "retry-after"}
 )
@@ -65,7 +64,7 @@ def _fields(lines: list[bytes]) -> dict[str, str]:
         field = _FIELD.fullmatch(line)
         if field is None:
             raise UnexpectedResponse("a header line is no field", section="RFC 9112 §5")
-        name, value = field[1].decode("ascii").lower(), field[2].decode("latin-1")
+        name, value = field[1].decode("ascii").lower(), field[2].strip(_BLANKS).decode("latin-1")
         if name not in fields:
             fields[name] = value
         elif name in _ONCE:
