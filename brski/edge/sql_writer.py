@@ -16,6 +16,7 @@ own, where a statement costs a third; its text is still made from the one schema
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
@@ -34,6 +35,8 @@ from brski.edge.sql import driver_of, prepare_schema, sqlite_engine, translated
 from brski.edge.sqlite import BUSY_TIMEOUT_S, database_error
 from brski.errors import StateError, Unavailable
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 BACKLOG: Final = 4096  # ours: calls that may wait for the writer before new ones are turned away
@@ -49,6 +52,14 @@ class _Job(Generic[T]):
     future: asyncio.Future[T]
     result: T | None = None
     error: BaseException | None = None
+
+    def tell(self) -> None:
+        if self.done is None or self.error is not None:
+            return
+        try:
+            self.done(self.result)  # type: ignore[arg-type]  # None only if T has it
+        except Exception:  # a thread that ends here would leave its callers waiting
+            log.exception("what a call had to tell when it was done failed")
 
     def settle(self) -> None:
         if self.future.cancelled():
@@ -142,8 +153,8 @@ class Writer:
             function: short and without other effects than on the connection, since it is run again
                 when a neighbour fails; returns plain values, no open results.
             done: told the result in the writer thread once it is durable and before anybody else
-                hears of it, in the order of the calls; also when the caller has gone. Short, and
-                never raises.
+                hears of it, in the order of the calls; also when the caller has gone. Short; what
+                it raises is logged, since the change is done.
 
         Raises:
             Unavailable: locked, full, read-only or failing disk, too many waiting calls, closed;
@@ -309,8 +320,7 @@ class Writer:
 
     def _deliver(self, jobs: list[_Job[Any]]) -> None:
         for job in jobs:
-            if job.done is not None and job.error is None:
-                job.done(job.result)
+            job.tell()
         by_loop: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
         for job in jobs:
             by_loop.setdefault(job.future.get_loop(), []).append(job)

@@ -197,6 +197,19 @@ async def test_done_is_told_what_is_durable_before_anybody_else(writer: Writer) 
     assert told == ["a", "b"]
 
 
+async def test_done_that_fails_is_logged_and_hurts_nobody(
+    writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The change is durable and its caller hears so; the writer lives on."""
+
+    def fails(_: str) -> None:
+        raise ZeroDivisionError
+
+    assert await writer.change(place("a"), done=fails) == "a"
+    assert await writer.change(place("b")) == "b"
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 async def test_commits_keep_their_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where callers share commits, who comes next waits for others; who is alone does not."""
     asleep, awake = threading.Event(), threading.Event()
