@@ -25,7 +25,6 @@ from masa_stub.settings import MASASettings
 from masa_stub.store import AuditStore
 from masa_stub.web.management import management_app
 from masa_stub.web.registrar_facing import registrar_facing_app
-from oem_backend.database.reader import Reader
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +55,8 @@ async def serve_masa(
         refused=frozenset(settings.policy.refused),
     )
     async with AsyncExitStack() as stack:
-        records = Reader(settings.database)
-        stack.callback(records.close)
+        records = await settings.place.open_records()
+        stack.push_async_callback(records.close)
         store = AuditStore(settings.log)
         stack.push_async_callback(store.close)
         masa = MASA(

@@ -32,9 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class DeviceRecords(Protocol):
-    """The MASA's own records; the OEM database's reader is one."""
+    """The MASA's own records; the OEM database's are such."""
 
-    def find(self, idevid_issuer: bytes | None, serial_number: str) -> tuple[DeviceRecord, ...]:
+    async def find(
+        self, idevid_issuer: bytes | None, serial_number: str
+    ) -> tuple[DeviceRecord, ...]:
         """All records of *serial_number*, revoked and flagged ones too."""
 
 
@@ -112,7 +114,7 @@ class MASA:
         serialization: VoucherSerialization,
         now: datetime,
     ) -> tuple[Entry, bytes]:
-        namesakes = self._records.find(None, asked.request.serial_number)
+        namesakes = await self._records.find(None, asked.request.serial_number)
         record = select_record(namesakes, asked)
         assertion = judge_assertion(asked, record, self._policy, serialization)
         pinned = pinned_certificate(asked.chain, self._policy.pin)
@@ -160,7 +162,8 @@ class MASA:
         """
         serialization = self._serialization(media_type)
         asked = open_registrar_request(serialization.open(body), now=self._clock())
-        record = select_record(self._records.find(None, asked.request.serial_number), asked)
+        namesakes = await self._records.find(None, asked.request.serial_number)
+        record = select_record(namesakes, asked)
         entries = self._store.of_device(record.idevid_issuer, record.serial_number)
         found = audit_log_for(
             [entry.event() for entry in entries], requester=domain_ids(asked.chain)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from brski.edge.settings import ExistingFile, Listen, Settings
 from masa_stub.issue import Pin
+from oem_backend.database.engine_settings import EngineSettings
+from oem_backend.database.opening import as_place, place_of
+from oem_backend.database.port import Place
 
 
 class ListenSettings(Settings):
@@ -43,6 +46,12 @@ class MASASettings(Settings):
     listen: ListenSettings = ListenSettings()
     tls: TLSSettings
     signer: SignerSettings | None = None
-    database: ExistingFile  # the OEM database that the factory's bundles are loaded into
+    database: Path = Path("devices.db")  # the OEM's, which the factory's bundles are loaded into
+    engine: EngineSettings | None = None  # instead of database
     log: Path = Path("masa.db")
     policy: PolicySettings = PolicySettings()
+
+    @property
+    def place(self) -> Place:
+        """Where the database is; raises SettingsError where the engine is not installed."""
+        return as_place(self.database) if self.engine is None else place_of(self.engine)

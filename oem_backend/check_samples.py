@@ -23,7 +23,8 @@ from brski.idevid.samples import (
     Sample,
     parse_samples,
 )
-from oem_backend.database.reader import Reader
+from oem_backend.database.opening import as_place, open_reader
+from oem_backend.database.port import Place
 from oem_backend.database.samples import check_samples as check_by_records
 from oem_backend.executors.port import Executor
 from oem_backend.factory.cli import peer_keys, worker_keys
@@ -76,7 +77,7 @@ def check_samples_command(
         """
         listed = _load(samples)
         if database is not None:
-            batches, unknown = _in_database(listed, database)
+            batches, unknown = _in_database(listed, as_place(database))
         else:
             loaded = load_settings(settings, FactoryFile).factory
             batches, unknown = _in_factory(listed, loaded, make_executor(loaded.workers))
@@ -119,8 +120,8 @@ def _in_factory(
     return [(batch, batch.samples) for batch in checked], unknown
 
 
-def _in_database(samples: Sequence[Sample], path: Path) -> tuple[_Batches, tuple[str, ...]]:
-    with closing(Reader(path)) as reader:
+def _in_database(samples: Sequence[Sample], place: Place) -> tuple[_Batches, tuple[str, ...]]:
+    with closing(open_reader(place)) as reader:
         batches, unknown = check_by_records(samples, reader)
     return [(None, batch) for batch in batches], unknown
 

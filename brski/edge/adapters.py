@@ -33,11 +33,7 @@ def open_adapter(group: str, table: Mapping[str, Any], *, source: Path, where: s
     Raises:
         SettingsError: no such kind, a broken plug-in, or a fault in its table.
     """
-    kind = table.get("kind")
-    found = {point.name: point for point in entry_points(group=group)}
-    if not isinstance(kind, str) or kind not in found:
-        raise SettingsError(f"{where}.kind is {kind!r}; installed are {', '.join(sorted(found))}")
-    adapter = _load(found[kind], where)
+    adapter: type[Adapter] = load_adapter(group, table.get("kind"), where=where)
     try:
         settings = read_settings(dict(table), adapter.Settings, source=source)
     except SettingsError as err:
@@ -45,9 +41,24 @@ def open_adapter(group: str, table: Mapping[str, Any], *, source: Path, where: s
     return adapter.open(settings)
 
 
-def _load(point: EntryPoint, where: str) -> type[Adapter]:
+def load_adapter(group: str, kind: object, *, where: str) -> Any:
+    """The class that the entry point *kind* of *group* leads to.
+
+    Args:
+        where: the table's dotted path, for messages.
+
+    Raises:
+        SettingsError: no such kind, or a broken plug-in.
+    """
+    found = {point.name: point for point in entry_points(group=group)}
+    if not isinstance(kind, str) or kind not in found:
+        raise SettingsError(f"{where}.kind is {kind!r}; installed are {', '.join(sorted(found))}")
+    return _load(found[kind], where)
+
+
+def _load(point: EntryPoint, where: str) -> Any:
     try:
-        loaded: type[Adapter] = point.load()
+        loaded = point.load()
     except Exception as err:  # a plug-in may fail in any way, and must not take the program down
         lacks = isinstance(err, ModuleNotFoundError)
         raise SettingsError(

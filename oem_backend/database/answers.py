@@ -17,6 +17,7 @@ from brski.edge.atomic_file import file_error
 from brski.errors import PeerError, Refused
 from brski.pki.signer import PublicKey
 from oem_backend.database.loader import load_bundle
+from oem_backend.database.port import Place
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class TakenAnswer:
 
 
 def load_answers(
-    database: Path, folder: Path, factories: Mapping[str, PublicKey], *, now: datetime
+    database: Place | Path, folder: Path, factories: Mapping[str, PublicKey], *, now: datetime
 ) -> Iterator[TakenAnswer]:
     """Load every bundle that lies in *folder*: loaded ones are removed, refused ones renamed.
 
@@ -58,7 +59,7 @@ def load_answers(
 
 
 def _load(
-    database: Path, path: Path, factories: Mapping[str, PublicKey], now: datetime
+    database: Place | Path, path: Path, factories: Mapping[str, PublicKey], now: datetime
 ) -> TakenAnswer:
     try:
         with path.open("rb") as stream:

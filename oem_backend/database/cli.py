@@ -36,7 +36,7 @@ from oem_backend.database.cli_common import (
 from oem_backend.database.cli_marks import mark, marks
 from oem_backend.database.loader import LoadReport, Outcome, load_bundle
 from oem_backend.database.marks import Mark
-from oem_backend.database.reader import Reader
+from oem_backend.database.opening import open_reader
 from oem_backend.database.service import serve_devices
 from oem_backend.database.settings import DatabaseSettings
 from oem_backend.public_keys import load_public_key
@@ -66,7 +66,7 @@ def load(
     factories = _factories(configured)
     with open_input(bundle) as stream, _progress_bar() as progress:
         report = load_bundle(
-            configured.path, stream, factories, now=now(), late=late, progress=progress
+            configured.place, stream, factories, now=now(), late=late, progress=progress
         )
     if as_json:
         print_json(asdict(report))
@@ -81,7 +81,7 @@ def answers(settings: SettingsFile = USUAL, as_json: AsJSON = False) -> int | No
     if configured.on_demand is None:
         raise SettingsError("database.on_demand: missing", hint="conf/oem.toml explains it")
     factories = _factories(configured)
-    taken = list(load_answers(configured.path, configured.on_demand.answers, factories, now=now()))
+    taken = list(load_answers(configured.place, configured.on_demand.answers, factories, now=now()))
     if as_json:
         print_json({"answers": [asdict(each) for each in taken]})
     else:
@@ -98,7 +98,7 @@ def show(
     as_json: AsJSON = False,
 ) -> int | None:
     """What stands of a device: its certificate, where it came from, its marks."""
-    with closing(Reader(settings_of(settings).path)) as reader:
+    with closing(open_reader(settings_of(settings).place)) as reader:
         found = find(reader, serial_number, issuer)
         if len(found) != 1:
             return ambiguous(found)

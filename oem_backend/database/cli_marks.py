@@ -33,6 +33,7 @@ from oem_backend.database.marks import (
     check_name,
     device_subject,
 )
+from oem_backend.database.opening import open_reader
 from oem_backend.database.reader import Reader
 
 Batch = Annotated[
@@ -66,7 +67,7 @@ def mark(
         check_token(reason, "reason")
     with misuse("--by"):
         check_name(who)
-    path = settings_of(settings).path
+    place = settings_of(settings).place
     if (serial_number is None) == (batch is None):
         raise typer.BadParameter("say a serial number or --batch, one of the two")
     if batch is not None:
@@ -74,13 +75,13 @@ def mark(
     elif chunk is not None:
         raise typer.BadParameter("--chunk is of a --batch")
     else:
-        with closing(Reader(path)) as reader:
+        with closing(open_reader(place)) as reader:
             found = find(reader, serial_number or "", issuer)
         if len(found) != 1:
             return ambiguous(found)
         subject = device_subject(found[0])
-    added = add_mark(path, subject, verdict, reason, by=who, now=now())
-    with closing(Reader(path)) as reader:
+    added = add_mark(place.open_to_write(), subject, verdict, reason, by=who, now=now())
+    with closing(open_reader(place)) as reader:
         _tell(reader, subject, verdict, reason, added=added, as_json=as_json)
     return None
 
@@ -92,7 +93,7 @@ def marks(
 ) -> None:
     """Every entry that a person made, oldest first; what bundles replaced is not among them."""
     digest = None if batch is None else _batch(batch, None).digest
-    with closing(Reader(settings_of(settings).path)) as reader:
+    with closing(open_reader(settings_of(settings).place)) as reader:
         found = reader.marks_of_persons(digest)
     if as_json:
         print_json({"marks": [asdict(each) for each in found]})

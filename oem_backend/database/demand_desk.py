@@ -17,9 +17,9 @@ from brski.errors import OnboardingError
 from brski.idevid.demand import Demand
 from brski.pki.signer import PublicKey
 from oem_backend.database.answers import load_answers
-from oem_backend.database.demands import Asked, DemandBook
+from oem_backend.database.demands import DemandBook
+from oem_backend.database.port import Place, Records
 from oem_backend.database.query import Question
-from oem_backend.database.reader import Reader
 from oem_backend.database.registrars import RegistrarName
 
 log = logging.getLogger(__name__)
@@ -29,15 +29,15 @@ _AT_ONCE: Final = 64  # questions being written down; of more, the device's next
 
 
 class DemandDesk:
-    """Writes demands down, in a thread.
+    """Writes demands down, one after the other.
 
     Args:
         clock: aware UTC.
     """
 
-    def __init__(self, book: DemandBook, reader: Reader, clock: Callable[[], datetime]) -> None:
+    def __init__(self, book: DemandBook, records: Records, clock: Callable[[], datetime]) -> None:
         self._book = book
-        self._reader = reader
+        self._records = records
         self._clock = clock
         self._writing: set[asyncio.Task[None]] = set()
 
@@ -46,20 +46,20 @@ class DemandDesk:
         if question.spki_sha256 is None or len(self._writing) >= _AT_ONCE:
             return
         demand = Demand(serial_number=question.serial_number, spki_sha256=question.spki_sha256)
-        task = asyncio.create_task(asyncio.to_thread(self._write, demand, registrar))
+        task = asyncio.create_task(self._take_down(demand, registrar))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
-    def _write(self, demand: Demand, registrar: RegistrarName) -> None:
+    async def _take_down(self, demand: Demand, registrar: RegistrarName) -> None:
         try:
-            if self._reader.find(None, demand.serial_number):
+            if await self._records.find(None, demand.serial_number):
                 return  # of another issuer, or come in between
             now_s = int(self._clock().timestamp())
-            outcome = self._book.demand(demand, registrar.spki_sha256, now_s=now_s)
+            outcome: str = await asyncio.to_thread(
+                self._book.demand, demand, registrar.spki_sha256, now_s=now_s
+            )
         except OnboardingError as err:
             log.error("demand not written", extra={"reason": err.reason})  # noqa: TRY400 - a line, no traceback
-            return
-        if outcome is Asked.BEFORE:
             return
         audit.info(
             "device demanded",
@@ -67,7 +67,7 @@ class DemandDesk:
                 "serial_number": demand.serial_number,
                 "registrar": registrar.subject,
                 "registrar_sha256": registrar.certificate_sha256.hex(),
-                "outcome": outcome.value,
+                "outcome": outcome,
             },
         )
 
@@ -78,7 +78,7 @@ class DemandDesk:
 
 @asynccontextmanager
 async def taking_answers(
-    database: Path,
+    database: Place,
     folder: Path,
     factories: Mapping[str, PublicKey],
     *,
@@ -101,7 +101,7 @@ async def taking_answers(
             await task
 
 
-def _look(database: Path, folder: Path, factories: Mapping[str, PublicKey], now: datetime) -> None:
+def _look(database: Place, folder: Path, factories: Mapping[str, PublicKey], now: datetime) -> None:
     try:
         for _ in load_answers(database, folder, factories, now=now):
             pass

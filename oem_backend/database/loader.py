@@ -7,9 +7,8 @@ one on their way into temporary tables, and one short transaction brings them in
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +17,6 @@ from typing import Any, BinaryIO, Final
 
 from cryptography import x509
 
-from brski.edge.sqlite import database_error, transaction
 from brski.errors import BundleRefused, ChainInvalid, SignatureInvalid
 from brski.idevid.bundle import Bundle, BundleOrigin, open_bundle
 from brski.idevid.record import SUPERSEDED, DeviceRecord
@@ -26,7 +24,8 @@ from brski.idevid.shape import Shapes, SignedParts
 from brski.pki import keys, signatures
 from brski.pki.chain import TrustAnchors
 from brski.pki.signer import PublicKey
-from oem_backend.database.schema import empty_log, open_to_write
+from oem_backend.database.opening import as_place
+from oem_backend.database.port import AlreadyThere, Place, Session
 
 _GROUP: Final = 1000  # records between two reports of progress
 
@@ -34,24 +33,28 @@ _STAGED: Final = (
     """
     CREATE TEMPORARY TABLE staged (
         serial_number TEXT NOT NULL PRIMARY KEY,
-        certificate BLOB NOT NULL,
-        certificate_sha256 BLOB NOT NULL,
-        spki BLOB NOT NULL,
-        spki_sha256 BLOB NOT NULL UNIQUE,
+        certificate OCTETS NOT NULL,
+        certificate_sha256 OCTETS NOT NULL,
+        spki OCTETS NOT NULL,
+        spki_sha256 OCTETS NOT NULL UNIQUE,
         presentation TEXT NOT NULL,
         chunk INTEGER NOT NULL,
-        superseded INTEGER NOT NULL
+        superseded INTEGER NOT NULL DEFAULT 0
     )
     """,
     """
     CREATE TEMPORARY TABLE staged_revocation (
-        idevid_issuer BLOB NOT NULL,
+        idevid_issuer OCTETS NOT NULL,
         serial_number TEXT NOT NULL,
-        certificate_sha256 BLOB NOT NULL
+        certificate_sha256 OCTETS NOT NULL
     )
     """,
 )
-_STAGE: Final = "INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, 0)"
+_STAGE: Final = (
+    *("serial_number", "certificate", "certificate_sha256", "spki", "spki_sha256"),
+    *("presentation", "chunk"),
+)
+_STAGE_REVOCATION: Final = ("idevid_issuer", "serial_number", "certificate_sha256")
 
 # What stands in the database under a staged record's pair, with the bundle that it came in.
 _STANDING: Final = """
@@ -79,14 +82,14 @@ _DROP_UNCHANGED: Final = _DROP_STAGED.format(than="=")
 _DROP_OLDER: Final = _DROP_STAGED.format(than=">")
 _REMOVE_REPLACED: Final = """
 DELETE FROM device WHERE (serial_number, idevid_issuer) IN (
-    SELECT serial_number, :issuer FROM staged
+    SELECT serial_number, CAST(:issuer AS OCTETS) FROM staged
 )
 """
 _MARK_REVOKED: Final = """
 INSERT INTO mark (digest, kind, chunk, idevid_issuer, serial_number, verdict, reason, marked_by,
     bundle, marked_at)
 SELECT DISTINCT certificate_sha256, 'certificate', -1, idevid_issuer, serial_number, 'revoked',
-    :reason, '', :bundle, :now
+    CAST(:reason AS TEXT), '', CAST(:bundle AS BIGINT), CAST(:now AS BIGINT)
 FROM staged_revocation WHERE true
 ON CONFLICT DO NOTHING
 """
@@ -111,8 +114,8 @@ LIMIT 1
 _INSERT: Final = """
 INSERT INTO device (serial_number, idevid_issuer, certificate, certificate_sha256, spki,
     spki_sha256, presentation, chunk, bundle, superseded)
-SELECT serial_number, :issuer, certificate, certificate_sha256, spki, spki_sha256, presentation,
-    chunk, :bundle, superseded
+SELECT serial_number, CAST(:issuer AS OCTETS), certificate, certificate_sha256, spki, spki_sha256,
+    presentation, chunk, CAST(:bundle AS BIGINT), superseded
 FROM staged ORDER BY serial_number
 """
 
@@ -142,7 +145,7 @@ class LoadReport:
 
 
 def load_bundle(
-    database: Path,
+    place: Place | Path,
     file: BinaryIO,
     factories: Mapping[str, PublicKey],
     *,
@@ -153,7 +156,7 @@ def load_bundle(
     """Bring a bundle's records and revocations into an OEM database.
 
     Args:
-        database: made when missing, mode 0600.
+        place: the directory; a path is that of an SQLite file, made when missing, mode 0600.
         file: seekable; read from where it stands to its end, several times.
         factories: whose bundles are taken: factory id to public key.
         now: aware; remembered as the time of loading, judged by nothing.
@@ -169,25 +172,25 @@ def load_bundle(
         SerialNumberMismatch, IDevIDIssuerMismatch, KeyNotAllowed: see
             :meth:`brski.idevid.bundle.Bundle.records`.
         Unavailable: locked, full or failing disk.
-        StateError, FileUnusable: *database* is not one, or cannot be opened.
+        StateError, FileUnusable: *place* is no directory, or cannot be opened.
 
     Whatever is raised, nothing has changed.
 
     docs/oem-database.md.
     """
     bundle = open_bundle(file, factories)
-    with closing(open_to_write(database)) as connection:
-        if _is_loaded(connection, bundle):
+    with closing(as_place(place).open_to_write()) as session:
+        if _is_loaded(session, bundle):
             return _report(bundle, Outcome.ALREADY_LOADED)
-        _judge_generation(connection, bundle.header.origin, late=late)
-        with _translated(database):
-            _stage(connection, bundle, progress)
-        with transaction(connection):
-            if _is_loaded(connection, bundle):  # by another process, meanwhile
+        _judge_generation(session, bundle.header.origin, late=late)
+        with session.staging():
+            _stage(session, bundle, progress)
+        with session.writing():
+            if _is_loaded(session, bundle):  # by another process, meanwhile
                 return _report(bundle, Outcome.ALREADY_LOADED)
-            _judge_generation(connection, bundle.header.origin, late=late)
-            report = _merge(connection, bundle, now)
-        empty_log(connection)
+            _judge_generation(session, bundle.header.origin, late=late)
+            report = _merge(session, bundle, now)
+        session.settle()
     return report
 
 
@@ -204,15 +207,16 @@ def _report(bundle: Bundle, outcome: Outcome, **counts: int) -> LoadReport:
     )
 
 
-def _is_loaded(connection: sqlite3.Connection, bundle: Bundle) -> bool:
-    found = connection.execute("SELECT 1 FROM bundle WHERE digest = ?", (bundle.digest,))
-    return found.fetchone() is not None
+def _is_loaded(session: Session, bundle: Bundle) -> bool:
+    return bool(
+        session.rows("SELECT 1 FROM bundle WHERE digest = :digest", {"digest": bundle.digest})
+    )
 
 
-def _judge_generation(connection: sqlite3.Connection, origin: BundleOrigin, *, late: bool) -> None:
-    (highest,) = connection.execute(
-        "SELECT max(generation) FROM bundle WHERE product = ?", (origin.product,)
-    ).fetchone()
+def _judge_generation(session: Session, origin: BundleOrigin, *, late: bool) -> None:
+    ((highest,),) = session.rows(
+        "SELECT max(generation) FROM bundle WHERE product = :product", {"product": origin.product}
+    )
     if highest is not None and origin.generation < highest and not late:
         raise BundleRefused(
             f"bundle of generation {origin.generation}, product {origin.product!r} is at {highest}",
@@ -223,31 +227,32 @@ def _judge_generation(connection: sqlite3.Connection, origin: BundleOrigin, *, l
 # -- staging: what has been judged, unseen by others
 
 
-def _stage(
-    connection: sqlite3.Connection, bundle: Bundle, progress: Callable[[int, int], None] | None
-) -> None:
+def _stage(session: Session, bundle: Bundle, progress: Callable[[int, int], None] | None) -> None:
     for statement in _STAGED:
-        connection.execute(statement)
-    connection.execute("BEGIN")  # of the temporary tables alone: it locks nobody out
-    connection.executemany(
-        "INSERT INTO staged_revocation VALUES (?, ?, ?)",
+        session.run(statement)
+    session.fill(
+        "staged_revocation",
+        _STAGE_REVOCATION,
         (
             (entry.idevid_issuer, entry.serial_number, entry.certificate_sha256)
             for entry in bundle.revocations()
         ),
     )
-    at = _Position()
     try:
-        connection.executemany(_STAGE, map(_staged, _judged(bundle, at, progress)))
-    except sqlite3.IntegrityError as err:
-        raise BundleRefused(f"record {at.number}, {at.serial_number}: its key comes twice") from err
-    connection.execute("COMMIT")
+        session.fill("staged", _STAGE, map(_staged, _judged(bundle, progress)))
+    except AlreadyThere as err:
+        raise BundleRefused(f"{_second_holder(bundle)}: its key comes twice") from err
 
 
-@dataclass(slots=True)
-class _Position:
-    number: int = 0
-    serial_number: str = ""
+def _second_holder(bundle: Bundle) -> str:
+    """Whose key another device before it has; an engine may not say which record it was at."""
+    seen: set[bytes] = set()
+    for number, record in enumerate(bundle.records()):
+        digest = hashlib.sha256(record.spki).digest()
+        if digest in seen:
+            return f"record {number}, {record.serial_number}"
+        seen.add(digest)
+    return "some record"
 
 
 def _staged(record: DeviceRecord) -> tuple[object, ...]:
@@ -262,19 +267,16 @@ def _staged(record: DeviceRecord) -> tuple[object, ...]:
     )
 
 
-def _judged(
-    bundle: Bundle, at: _Position, progress: Callable[[int, int], None] | None
-) -> Iterator[DeviceRecord]:
+def _judged(bundle: Bundle, progress: Callable[[int, int], None] | None) -> Iterator[DeviceRecord]:
     """Every record, once its certificate has been found to lead to the bundle's root."""
     judge = _Judge(bundle)
     total = bundle.header.record_count
     for count, record in enumerate(bundle.records(), start=1):
-        at.number, at.serial_number = count - 1, record.serial_number
         try:
             judge.check(record)
         except ChainInvalid as err:
             raise ChainInvalid(
-                f"record {at.number}, {record.serial_number}: {err.reason}", section=err.section
+                f"record {count - 1}, {record.serial_number}: {err.reason}", section=err.section
             ) from err
         yield record
         if progress is not None and (count % _GROUP == 0 or count == total):
@@ -320,18 +322,10 @@ class _Judge:
             ) from err
 
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as err:
-        raise database_error(err, path) from err
-
-
 # -- merging: inside the one transaction
 
 
-def _merge(connection: sqlite3.Connection, bundle: Bundle, now: datetime) -> LoadReport:
+def _merge(session: Session, bundle: Bundle, now: datetime) -> LoadReport:
     origin = bundle.header.origin
     facts: dict[str, Any] = {
         "issuer": bundle.idevid_issuer,
@@ -340,16 +334,16 @@ def _merge(connection: sqlite3.Connection, bundle: Bundle, now: datetime) -> Loa
         "reason": SUPERSEDED,
         "now": int(now.timestamp()),
     }
-    facts["bundle"] = _add_bundle(connection, bundle, facts["now"])
-    revoked = connection.execute(_MARK_REVOKED, facts).rowcount
-    connection.execute(_SUPERSEDE_STANDING)
-    connection.execute(_SUPERSEDE_STAGED)
-    _refuse_contradictions(connection, facts)
-    unchanged = connection.execute(_DROP_UNCHANGED, facts).rowcount
-    passed_over = connection.execute(_DROP_OLDER, facts).rowcount
-    replaced = connection.execute(_REMOVE_REPLACED, facts).rowcount
-    _refuse_shared_key(connection)
-    inserted = connection.execute(_INSERT, facts).rowcount
+    facts["bundle"] = _add_bundle(session, bundle, facts["now"])
+    revoked = session.change(_MARK_REVOKED, facts)
+    session.change(_SUPERSEDE_STANDING, {})
+    session.change(_SUPERSEDE_STAGED, {})
+    _refuse_contradictions(session, facts)
+    unchanged = session.change(_DROP_UNCHANGED, facts)
+    passed_over = session.change(_DROP_OLDER, facts)
+    replaced = session.change(_REMOVE_REPLACED, facts)
+    _refuse_shared_key(session)
+    inserted = session.change(_INSERT, facts)
     return _report(
         bundle,
         Outcome.LOADED,
@@ -361,69 +355,75 @@ def _merge(connection: sqlite3.Connection, bundle: Bundle, now: datetime) -> Loa
     )
 
 
-def _refuse_contradictions(connection: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
-    if found := connection.execute(_OF_ANOTHER_PRODUCT, facts).fetchone():
-        serial_number, product = found
+def _refuse_contradictions(session: Session, facts: Mapping[str, Any]) -> None:
+    for serial_number, product in session.rows(_OF_ANOTHER_PRODUCT, facts):
         raise BundleRefused(
             f"record of {serial_number}, product {facts['product']!r}: "
             f"the same issuer has given this serial number to a {product!r}"
         )
-    if found := connection.execute(_ANOTHER_OF_THIS_GENERATION, facts).fetchone():
+    for (serial_number,) in session.rows(_ANOTHER_OF_THIS_GENERATION, facts):
         raise BundleRefused(
-            f"record of {found[0]}: another bundle of generation {facts['generation']} "
+            f"record of {serial_number}: another bundle of generation {facts['generation']} "
             "has brought another one"
         )
 
 
-def _refuse_shared_key(connection: sqlite3.Connection) -> None:
-    if found := connection.execute(_KEY_UNDER_ANOTHER).fetchone():
-        serial_number, other, issuer = found
+def _refuse_shared_key(session: Session) -> None:
+    for serial_number, other, issuer in session.rows(_KEY_UNDER_ANOTHER, {}):
         raise BundleRefused(
             f"record of {serial_number}: its key stands under {other} of issuer {issuer.hex()}"
         )
 
 
-def _add_bundle(connection: sqlite3.Connection, bundle: Bundle, loaded_at: int) -> int:
+_ADD_BUNDLE: Final = """
+INSERT INTO bundle (digest, factory, product, generation, batch_digest, build_list_digest,
+    derivation_profile, issuing_chain, record_count, revocation_count, created_at, loaded_at)
+VALUES (:digest, :factory, :product, :generation, :batch, :list, :profile, :chain, :records,
+    :revocations, :created, :now)
+RETURNING number
+"""
+_ADD_CHAIN: Final = """
+INSERT INTO issuing_chain (digest, idevid_issuer) VALUES (:digest, :issuer) RETURNING number
+"""
+_ADD_CERTIFICATE: Final = """
+INSERT INTO issuing_certificate (issuing_chain, position, certificate)
+VALUES (:chain, :position, :certificate)
+"""
+
+
+def _add_bundle(session: Session, bundle: Bundle, loaded_at: int) -> int:
     origin = bundle.header.origin
-    added = connection.execute(
-        """
-        INSERT INTO bundle (digest, factory, product, generation, batch_digest,
-            build_list_digest, derivation_profile, issuing_chain, record_count, revocation_count,
-            created_at, loaded_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        RETURNING number
-        """,
-        (
-            bundle.digest,
-            origin.factory_id,
-            origin.product,
-            origin.generation,
-            origin.batch_digest,
-            origin.build_list_digest,
-            origin.derivation_profile,
-            _chain_number(connection, bundle),
-            bundle.header.record_count,
-            bundle.header.revocation_count,
-            int(origin.created_at.timestamp()),
-            loaded_at,
-        ),
+    ((number,),) = session.rows(
+        _ADD_BUNDLE,
+        {
+            "digest": bundle.digest,
+            "factory": origin.factory_id,
+            "product": origin.product,
+            "generation": origin.generation,
+            "batch": origin.batch_digest,
+            "list": origin.build_list_digest,
+            "profile": origin.derivation_profile,
+            "chain": _chain_number(session, bundle),
+            "records": bundle.header.record_count,
+            "revocations": bundle.header.revocation_count,
+            "created": int(origin.created_at.timestamp()),
+            "now": loaded_at,
+        },
     )
-    return int(added.fetchone()[0])
+    return int(number)
 
 
-def _chain_number(connection: sqlite3.Connection, bundle: Bundle) -> int:
+def _chain_number(session: Session, bundle: Bundle) -> int:
     chain = bundle.header.origin.issuing_chain
     digest = hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in chain)).digest()
-    found = connection.execute("SELECT number FROM issuing_chain WHERE digest = ?", (digest,))
-    if row := found.fetchone():
-        return int(row[0])
-    added = connection.execute(
-        "INSERT INTO issuing_chain (digest, idevid_issuer) VALUES (?, ?) RETURNING number",
-        (digest, bundle.idevid_issuer),
-    )
-    number = int(added.fetchone()[0])
-    connection.executemany(
-        "INSERT INTO issuing_certificate VALUES (?, ?, ?)",
-        ((number, position, each) for position, each in enumerate(chain)),
-    )
-    return number
+    values = {"digest": digest, "issuer": bundle.idevid_issuer}
+    for (number,) in session.rows(
+        "SELECT number FROM issuing_chain WHERE digest = :digest", values
+    ):
+        return int(number)
+    ((number,),) = session.rows(_ADD_CHAIN, values)
+    for position, certificate in enumerate(chain):
+        session.change(
+            _ADD_CERTIFICATE, {"chain": number, "position": position, "certificate": certificate}
+        )
+    return int(number)

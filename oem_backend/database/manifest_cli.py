@@ -54,7 +54,7 @@ def manifest(
         generation=int(created_at.timestamp()) if generation is None else generation,
     )
     signer = load_signer(configured.manifest.key, deterministic=True)
-    made = make_manifest(configured.path, order_file, out, terms, signer)
+    made = make_manifest(configured.place, order_file, out, terms, signer)
     if as_json:
         facts = {"digest": made.digest, "records": made.records, "marked": made.marked}
         print_json(facts | {"generation": terms.generation, "expires": terms.expires_at})

@@ -19,6 +19,8 @@ from brski.idevid.manifest import ManifestTerms, write_manifest
 from brski.idevid.record import DeviceRecord
 from brski.pki.names import check_serial_number
 from brski.pki.signer import Signer
+from oem_backend.database.opening import open_reader
+from oem_backend.database.port import Place
 from oem_backend.database.reader import Reader
 
 _ISSUER: Final = re.compile(r"[0-9a-f]{40}")
@@ -79,7 +81,7 @@ def _devices(text: str) -> Iterator[OrderedDevice]:
 
 
 def make_manifest(
-    database: Path, order: Path, out: Path, terms: ManifestTerms, signer: Signer
+    database: Place | Path, order: Path, out: Path, terms: ManifestTerms, signer: Signer
 ) -> MadeManifest:
     """Write the manifest of *order* to *out*, whole or not at all.
 
@@ -97,7 +99,7 @@ def make_manifest(
     docs/manifest.md.
     """
     ordered = read_order(order)
-    reader = Reader(database)
+    reader = open_reader(database)
     try:
         records = [_record(reader, each) for each in ordered]
     finally:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
-from brski.edge.sqlite import transaction
 from brski.errors import Malformed
 from brski.idevid.record import SUPERSEDED, DeviceRecord, DeviceStatus, check_token
-from oem_backend.database.schema import open_to_write
+from oem_backend.database.port import Row, Session
 
 NO_CHUNK: Final = -1  # in the column: the entry is not on a chunk
 MOST_CHUNKS: Final = 16384  # of a seed batch
@@ -118,22 +116,24 @@ def standing(marks: Iterable[tuple[int, str, str, str]]) -> tuple[DeviceStatus, 
 
 
 _ON_SUBJECT: Final = """
-SELECT verdict, reason FROM mark WHERE digest = ? AND kind = ? AND chunk = ? ORDER BY number
+SELECT verdict, reason FROM mark
+WHERE digest = :digest AND kind = :kind AND chunk = :chunk ORDER BY number
 """
 _ADD: Final = """
 INSERT INTO mark (digest, kind, chunk, idevid_issuer, serial_number, verdict, reason, marked_by,
     bundle, marked_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
+VALUES (:digest, :kind, :chunk, :issuer, :serial, :verdict, :reason, :by, NULL, :now)
 """
 
 
 def add_mark(
-    database: Path, subject: Subject, verdict: Verdict, reason: str, *, by: str, now: datetime
+    session: Session, subject: Subject, verdict: Verdict, reason: str, *, by: str, now: datetime
 ) -> bool:
     """Write an entry, unless it would change nothing.
 
     Args:
-        database: made when missing, so that a batch can be marked before anything is loaded.
+        session: to write; of a directory that may be empty: a batch can be marked before anything
+            is loaded. Closed at the end.
         reason: a token, such as ``"seed-leak"``; registrars see it.
         by: who says so, 1 to 64 printable ASCII characters; it stays in this file.
         now: aware.
@@ -145,34 +145,31 @@ def add_mark(
     Raises:
         Malformed: a reason that is no token, a name that is none.
         Unavailable: locked for long, full or failing disk; nothing has changed.
-        StateError, FileUnusable: *database* is not one, or cannot be opened.
+        StateError: it is damaged.
     """
     check_token(reason, "reason")
     check_name(by)
-    chunk = NO_CHUNK if subject.chunk is None else subject.chunk
-    with closing(open_to_write(database)) as connection, transaction(connection):
-        found = connection.execute(_ON_SUBJECT, (subject.digest, subject.kind.value, chunk))
-        if _says_already(found.fetchall(), verdict, reason):
+    values = {
+        "digest": subject.digest,
+        "kind": subject.kind.value,
+        "chunk": NO_CHUNK if subject.chunk is None else subject.chunk,
+        "issuer": subject.idevid_issuer,
+        "serial": subject.serial_number,
+        "verdict": verdict.value,
+        "reason": reason,
+        "by": by,
+        "now": int(now.timestamp()),
+    }
+    with closing(session), session.writing():
+        found = session.rows(_ON_SUBJECT, values)
+        if _says_already(found, verdict, reason):
             return False
-        connection.execute(
-            _ADD,
-            (
-                subject.digest,
-                subject.kind.value,
-                chunk,
-                subject.idevid_issuer,
-                subject.serial_number,
-                verdict.value,
-                reason,
-                by,
-                int(now.timestamp()),
-            ),
-        )
+        session.change(_ADD, values)
     return True
 
 
-def _says_already(entries: list[tuple[str, str]], verdict: Verdict, reason: str) -> bool:
-    counting: list[tuple[str, str]] = []
+def _says_already(entries: Sequence[Row], verdict: Verdict, reason: str) -> bool:
+    counting: list[Row] = []
     for entry in entries:
         counting = [] if entry[0] == Verdict.LIFTED else [*counting, entry]
     return not counting if verdict is Verdict.LIFTED else (verdict.value, reason) in counting

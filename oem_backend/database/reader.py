@@ -1,43 +1,38 @@
 """Point look-ups in an OEM database by key, as registrar, MASA and service need them.
 
-Inline and without a pool: a look-up takes less time than handing it to a thread would. A loader in
-another process may write meanwhile; each look-up sees what was committed before it began.
+A loader in another process may write meanwhile; each look-up sees what was committed before it
+began. Statements and what is made of their rows stand here for every engine.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from brski.edge.sqlite import database_error
-from brski.errors import Unavailable
 from brski.idevid.record import DeviceRecord, Presentation
 from oem_backend.database.marks import NO_CHUNK, Mark, MarkKind, Verdict, standing
-from oem_backend.database.schema import data_version, open_to_read
+from oem_backend.database.port import Row, Session
 
 _FIND: Final = f"""
 SELECT device.idevid_issuer, device.certificate, device.spki, device.presentation, device.chunk,
-       device.bundle, mark.number, mark.kind, mark.verdict, mark.reason
+       device.bundle AS bundle, mark.number, mark.kind, mark.verdict, mark.reason
 FROM device
 JOIN bundle ON bundle.number = device.bundle
 LEFT JOIN mark
     ON mark.digest IN (device.spki_sha256, device.certificate_sha256, bundle.batch_digest)
     AND mark.chunk IN ({NO_CHUNK}, device.chunk)
-WHERE device.serial_number = ?{{narrowed}}
+WHERE device.serial_number = :serial{{narrowed}}
 ORDER BY device.idevid_issuer
 """  # noqa: S608 - a number of ours
 _FIND_BY_SERIAL: Final = _FIND.format(narrowed="")
-_FIND_BY_PAIR: Final = _FIND.format(narrowed=" AND device.idevid_issuer = ?")
+_FIND_BY_PAIR: Final = _FIND.format(narrowed=" AND device.idevid_issuer = :issuer")
 
-_BUNDLE: Final = """
-SELECT derivation_profile, batch_digest, generation, issuing_chain FROM bundle WHERE number = ?
+BUNDLE: Final = """
+SELECT derivation_profile, batch_digest, generation, issuing_chain FROM bundle
+WHERE number = :bundle
 """
 _MARK: Final = """
 SELECT number, verdict, reason, kind, digest, chunk, idevid_issuer, serial_number, marked_by,
@@ -51,17 +46,17 @@ _MARKS: Final = f"""
 ORDER BY number
 """
 _MARKS_OF_PERSONS: Final = f"""
-{_MARK} WHERE bundle IS NULL AND (:batch IS NULL OR digest = :batch) ORDER BY number
+{_MARK} WHERE bundle IS NULL AND (:all OR digest = :batch) ORDER BY number
 """
-_HOLDER: Final = "SELECT serial_number FROM device WHERE spki_sha256 = ? AND superseded = 0"
-_BUNDLES_OF_BATCH: Final = "SELECT count(*) FROM bundle WHERE batch_digest = ?"
-_CHAIN: Final = """
-SELECT certificate FROM issuing_certificate WHERE issuing_chain = ? ORDER BY position
+_HOLDER: Final = "SELECT serial_number FROM device WHERE spki_sha256 = :key AND superseded = 0"
+_BUNDLES_OF_BATCH: Final = "SELECT count(*) FROM bundle WHERE batch_digest = :batch"
+CHAIN: Final = """
+SELECT certificate FROM issuing_certificate WHERE issuing_chain = :chain ORDER BY position
 """
 
 
 @dataclass(frozen=True, slots=True)
-class _Origin:
+class Origin:
     """What all devices of one bundle share; never changes once it is committed."""
 
     derivation_profile: str
@@ -71,23 +66,17 @@ class _Origin:
 
 
 class Reader:
-    """One OEM database file, read-only.
+    """One directory, read-only.
 
     Args:
-        path: what ``brski-oem database load`` wrote.
+        session: closed with the reader; from :func:`oem_backend.database.opening.open_reader`.
 
-    Raises:
-        StateError: there is no such file, it is no OEM database, or one of another version.
-        Unavailable: it cannot be read now.
-
-    Threads may share it; their look-ups take turns.
+    Threads may share it where they may share the session.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._origins: dict[int, _Origin] = {}
-        self._connection: sqlite3.Connection | None = open_to_read(path)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._origins: dict[int, Origin] = {}
 
     def find(self, idevid_issuer: bytes | None, serial_number: str) -> tuple[DeviceRecord, ...]:
         """All records of *serial_number*, revoked and flagged ones too, each of another issuer.
@@ -103,11 +92,12 @@ class Reader:
             Unavailable: the file cannot be read now, or was closed.
             StateError: the file is damaged.
         """
-        if idevid_issuer is None:
-            found = self._rows(_FIND_BY_SERIAL, (serial_number,))
-        else:
-            found = self._rows(_FIND_BY_PAIR, (serial_number, idevid_issuer))
-        return tuple(self._record(serial_number, rows) for rows in _by_issuer(found))
+        rows = self._session.rows(
+            find_statement(idevid_issuer), {"serial": serial_number, "issuer": idevid_issuer}
+        )
+        for bundle in {row[5] for row in rows} - self._origins.keys():
+            self._origins[bundle] = self._read_origin(bundle)
+        return records_of(serial_number, rows, self._origins)
 
     def holder_of(self, spki_sha256: bytes) -> str | None:
         """The serial number of the device with this key; None where there is none.
@@ -118,7 +108,7 @@ class Reader:
         Raises:
             Unavailable, StateError: as :meth:`find`.
         """
-        found = self._rows(_HOLDER, (spki_sha256,))
+        found = self._session.rows(_HOLDER, {"key": spki_sha256})
         return str(found[0][0]) if found else None
 
     def marks(self, record: DeviceRecord) -> tuple[Mark, ...]:
@@ -151,7 +141,7 @@ class Reader:
         Raises:
             Unavailable, StateError: as :meth:`find`.
         """
-        return self._marks(_MARKS_OF_PERSONS, {"batch": batch_digest})
+        return self._marks(_MARKS_OF_PERSONS, {"all": batch_digest is None, "batch": batch_digest})
 
     def bundles_of(self, batch_digest: bytes) -> int:
         """How many bundles of a seed batch are loaded.
@@ -159,7 +149,7 @@ class Reader:
         Raises:
             Unavailable, StateError: as :meth:`find`.
         """
-        ((count,),) = self._rows(_BUNDLES_OF_BATCH, (batch_digest,))
+        ((count,),) = self._session.rows(_BUNDLES_OF_BATCH, {"batch": batch_digest})
         return int(count)
 
     def version(self) -> int:
@@ -170,63 +160,69 @@ class Reader:
         Raises:
             Unavailable: the file cannot be read now, or was closed.
         """
-        with self._reading() as connection:
-            return data_version(connection)
+        return self._session.version()
 
     def close(self) -> None:
-        """Close the file. Calling it again does nothing."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        """Close the session. Calling it again does nothing."""
+        self._session.close()
 
-    def _record(self, serial_number: str, rows: list[tuple[Any, ...]]) -> DeviceRecord:
-        idevid_issuer, certificate, spki, presentation, chunk, bundle, *_ = rows[0]
-        origin = self._origins.get(bundle) or self._read_origin(bundle)
-        status, reason = standing(row[6:] for row in rows if row[6] is not None)
-        return DeviceRecord(
-            idevid_issuer=idevid_issuer,
-            serial_number=serial_number,
-            certificate=certificate,
-            spki=spki,
-            intermediates=origin.intermediates,
-            presentation=Presentation(presentation),
-            derivation_profile=origin.derivation_profile,
-            batch_digest=origin.batch_digest,
-            chunk=chunk,
-            generation=origin.generation,
-            status=status,
-            status_reason=reason,
-        )
-
-    def _read_origin(self, bundle: int) -> _Origin:
-        ((profile, batch_digest, generation, chain),) = self._rows(_BUNDLE, (bundle,))
-        certificates = [certificate for (certificate,) in self._rows(_CHAIN, (chain,))]
-        origin = _Origin(profile, batch_digest, generation, tuple(certificates[:-1]))
-        self._origins[bundle] = origin
-        return origin
+    def _read_origin(self, bundle: int) -> Origin:
+        (row,) = self._session.rows(BUNDLE, {"bundle": bundle})
+        chain = self._session.rows(CHAIN, {"chain": row[3]})
+        return origin_of(row, [certificate for (certificate,) in chain])
 
     def _marks(self, statement: str, values: Mapping[str, object]) -> tuple[Mark, ...]:
-        return tuple(_mark(row) for row in self._rows(statement, values))
-
-    def _rows(
-        self, statement: str, values: tuple[object, ...] | Mapping[str, object]
-    ) -> list[tuple[Any, ...]]:
-        with self._reading() as connection:
-            return connection.execute(statement, values).fetchall()
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._connection is None:
-                raise Unavailable(f"database {self._path} is closed")
-            try:
-                yield self._connection
-            except sqlite3.Error as err:
-                raise database_error(err, self._path) from err
+        return tuple(_mark(row) for row in self._session.rows(statement, values))
 
 
-def _mark(row: tuple[Any, ...]) -> Mark:
+def find_statement(idevid_issuer: bytes | None) -> str:
+    """The look-up of ``:serial``, narrowed to ``:issuer`` where there is one."""
+    return _FIND_BY_SERIAL if idevid_issuer is None else _FIND_BY_PAIR
+
+
+def origin_of(row: Row, chain: Sequence[bytes]) -> Origin:
+    """What all devices of a bundle share.
+
+    Args:
+        row: from :data:`BUNDLE`.
+        chain: from :data:`CHAIN`, root last.
+    """
+    derivation_profile, batch_digest, generation, _ = row
+    return Origin(derivation_profile, batch_digest, generation, tuple(chain[:-1]))
+
+
+def records_of(
+    serial_number: str, rows: Sequence[Row], origins: Mapping[int, Origin]
+) -> tuple[DeviceRecord, ...]:
+    """The records that :func:`find_statement` has found, by ascending issuer.
+
+    Args:
+        origins: of every bundle that *rows* name.
+    """
+    return tuple(_record(serial_number, each, origins) for each in _by_issuer(rows))
+
+
+def _record(serial_number: str, rows: Sequence[Row], origins: Mapping[int, Origin]) -> DeviceRecord:
+    idevid_issuer, certificate, spki, presentation, chunk, bundle, *_ = rows[0]
+    origin = origins[bundle]
+    status, reason = standing(row[6:] for row in rows if row[6] is not None)
+    return DeviceRecord(
+        idevid_issuer=idevid_issuer,
+        serial_number=serial_number,
+        certificate=certificate,
+        spki=spki,
+        intermediates=origin.intermediates,
+        presentation=Presentation(presentation),
+        derivation_profile=origin.derivation_profile,
+        batch_digest=origin.batch_digest,
+        chunk=chunk,
+        generation=origin.generation,
+        status=status,
+        status_reason=reason,
+    )
+
+
+def _mark(row: Row) -> Mark:
     number, verdict, reason, kind, digest, chunk, issuer, serial_number, marked_by, at = row
     return Mark(
         number=number,
@@ -242,9 +238,9 @@ def _mark(row: tuple[Any, ...]) -> Mark:
     )
 
 
-def _by_issuer(found: list[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+def _by_issuer(found: Sequence[Row]) -> list[list[Row]]:
     """Rows of one device, one for each of its marks, brought together."""
-    devices: dict[bytes, list[tuple[Any, ...]]] = {}
+    devices: dict[bytes, list[Row]] = {}
     for row in found:
         devices.setdefault(row[0], []).append(row)
     return list(devices.values())

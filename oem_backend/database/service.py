@@ -6,6 +6,7 @@ and a registrar's chain is judged once, not with each request.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -29,11 +30,10 @@ from brski.idevid.record_json import encode_records
 from brski.registry import JSON
 from oem_backend.database.demand_desk import DemandDesk, taking_answers
 from oem_backend.database.demands import DemandBook, DemandLimits
+from oem_backend.database.port import Records
 from oem_backend.database.query import Question, parse_question
 from oem_backend.database.quota import Quota
-from oem_backend.database.reader import Reader
 from oem_backend.database.registrars import RegistrarGate, RegistrarName
-from oem_backend.database.schema import open_to_write
 from oem_backend.database.settings import DatabaseSettings
 
 log = logging.getLogger(__name__)
@@ -61,17 +61,17 @@ class Directory:
     """Answers questions out of the database; remembers nothing that has changed there.
 
     Args:
-        reader: closed by whoever opened it.
+        records: closed by whoever opened them.
         require_spki: answer only who tells the digest of the device's key.
     """
 
-    def __init__(self, reader: Reader, *, require_spki: bool) -> None:
-        self._reader = reader
+    def __init__(self, records: Records, *, require_spki: bool) -> None:
+        self._records = records
         self._require_spki = require_spki
         self._version = -1
         self._answers: OrderedDict[Question, Answer] = OrderedDict()
 
-    def ask(self, question: Question) -> Answer | str:
+    async def ask(self, question: Question) -> Answer | str:
         """The answer, or why there is none: ``unknown``, ``other-key`` or ``key-not-told``.
 
         Raises:
@@ -80,7 +80,9 @@ class Directory:
         """
         if self._require_spki and question.spki_sha256 is None:
             return "key-not-told"
-        version = self._reader.version()  # before the look-up, so that no answer is older than it
+        version = (
+            await self._records.version()
+        )  # before the look-up, so that no answer is older than it
         if version != self._version:
             self._answers.clear()
             self._version = version
@@ -88,10 +90,10 @@ class Directory:
         if answer is not None:
             self._answers.move_to_end(question)
             return answer
-        return self._look_up(question)
+        return await self._look_up(question, version)
 
-    def _look_up(self, question: Question) -> Answer | str:
-        found = self._reader.find(question.idevid_issuer, question.serial_number)
+    async def _look_up(self, question: Question, version: int) -> Answer | str:
+        found = await self._records.find(question.idevid_issuer, question.serial_number)
         wanted = question.spki_sha256
         records = [
             record
@@ -105,7 +107,8 @@ class Directory:
         except errors.PeerError as err:  # what was loaded was checked: no fault of the asker's
             raise errors.StateError(f"records of {question.serial_number}: {err.reason}") from err
         answer = Answer(body, f'"{hashlib.sha256(body).hexdigest()}"')
-        self._answers[question] = answer
+        if version == self._version:  # nothing has changed while it was looked up
+            self._answers[question] = answer
         if len(self._answers) > _ANSWERS:
             self._answers.popitem(last=False)
         return answer
@@ -129,7 +132,7 @@ async def get_device(request: web.Request) -> web.Response:
     try:
         request.config_dict[_QUOTA].take(registrar.spki_sha256)
         question = parse_question(asked, request.rel_url.raw_query_string)
-        answer = request.config_dict[_DIRECTORY].ask(question)
+        answer = await request.config_dict[_DIRECTORY].ask(question)
     except errors.OnboardingError as err:
         _record(logging.WARNING, asked, registrar, err.code)
         raise
@@ -255,12 +258,13 @@ async def serve_devices(
     owner = object()
     async with AsyncExitStack() as stack:
         if settings.on_demand is not None:
-            open_to_write(settings.path).close()  # nothing may have been certified yet
-        reader = Reader(settings.path)
-        stack.callback(reader.close)
-        demands = await stack.enter_async_context(_on_demand(settings, reader, clock))
+            # nothing may have been certified yet
+            (await asyncio.to_thread(settings.place.open_to_write)).close()
+        records = await settings.place.open_records()
+        stack.push_async_callback(records.close)
+        demands = await stack.enter_async_context(_on_demand(settings, records, clock))
         app = device_app(
-            Directory(reader, require_spki=service.require_spki),
+            Directory(records, require_spki=service.require_spki),
             gate=RegistrarGate(
                 load_chain(service.registrar_anchors),
                 usage=service.usage,
@@ -286,7 +290,7 @@ async def serve_devices(
 
 @asynccontextmanager
 async def _on_demand(
-    settings: DatabaseSettings, reader: Reader, clock: Callable[[], datetime]
+    settings: DatabaseSettings, records: Records, clock: Callable[[], datetime]
 ) -> AsyncIterator[DemandDesk | None]:
     """Both directions of docs/on-demand.md, section 4, where the settings want it."""
     wanted = settings.on_demand
@@ -300,9 +304,9 @@ async def _on_demand(
     )
     factories = {factory.name: load_public_key(factory.key) for factory in settings.factory}
     with closing(DemandBook(wanted.spool, limits)) as book:
-        desk = DemandDesk(book, reader, clock)
+        desk = DemandDesk(book, records, clock)
         async with taking_answers(
-            settings.path, wanted.answers, factories, poll_s=wanted.poll_s, clock=clock
+            settings.place, wanted.answers, factories, poll_s=wanted.poll_s, clock=clock
         ):
             yield desk
         await desk.close()

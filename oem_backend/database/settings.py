@@ -8,6 +8,9 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
+from oem_backend.database.engine_settings import EngineSettings
+from oem_backend.database.opening import as_place, place_of
+from oem_backend.database.port import Place
 from oem_backend.database.registrars import Usage
 
 
@@ -54,10 +57,16 @@ class DatabaseSettings(Settings):
     """``[database]``"""
 
     path: Path = Path("devices.db")
+    engine: EngineSettings | None = None  # instead of path
     factory: tuple[FactorySettings, ...] = ()
     manifest: ManifestSettings | None = None
     on_demand: OnDemandSettings | None = None
     service: ServiceSettings | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where the directory is; raises SettingsError where the engine is not installed."""
+        return as_place(self.path) if self.engine is None else place_of(self.engine)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

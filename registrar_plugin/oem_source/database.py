@@ -11,7 +11,8 @@ from typing import Self
 from brski.edge.settings import ExistingFile, Settings
 from brski.errors import LocalError, Unavailable
 from brski.idevid.record import DeviceRecord
-from oem_backend.database.reader import Reader
+from oem_backend.database.engine.sqlite import InlineRecords
+from oem_backend.database.opening import open_reader
 
 
 class DatabaseSourceSettings(Settings):
@@ -36,7 +37,7 @@ class DatabaseSource:
     is_local = True
 
     def __init__(self, path: Path) -> None:
-        self._reader = Reader(path)
+        self._records = InlineRecords(open_reader(path))
 
     @classmethod
     def open(cls, settings: DatabaseSourceSettings) -> Self:
@@ -56,10 +57,10 @@ class DatabaseSource:
             Unavailable: the file cannot be read now.
         """
         try:
-            return self._reader.find(idevid_issuer, serial_number)
+            return await self._records.find(idevid_issuer, serial_number)
         except LocalError as err:
             raise Unavailable(f"the local device records cannot be read: {err.reason}") from err
 
     async def close(self) -> None:
         """Close the file."""
-        self._reader.close()
+        await self._records.close()

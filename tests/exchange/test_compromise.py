@@ -14,7 +14,7 @@ from cryptography import x509
 from brski.errors import ChainInvalid, DeviceRevoked, DeviceUnknown
 from brski.idevid.record import DeviceRecord, Presentation
 from oem_backend.database.marks import Subject, Verdict, batch_subject, device_subject
-from oem_backend.database.reader import Reader
+from oem_backend.database.opening import open_reader
 from registrar_plugin.identity.verify import IDENTITY_REFUSALS
 from tests.kit import oem, pki
 from tests.kit.world import Device, Records, World, make_world
@@ -25,7 +25,7 @@ class Loaded(Records):
 
     def __init__(self, database: Path) -> None:
         super().__init__()
-        self.reader = Reader(database)
+        self.reader = open_reader(database)
 
     def of(self, serial_number: str, idevid_issuer: bytes | None) -> tuple[DeviceRecord, ...]:
         return self.reader.find(idevid_issuer, serial_number)

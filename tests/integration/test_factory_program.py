@@ -17,7 +17,7 @@ from brski.pki.keys import encode_spki
 from brski.seed.profiles import profile
 from brski.seed.record import SeedRecord
 from oem_backend.database.loader import load_bundle
-from oem_backend.database.reader import Reader
+from oem_backend.database.opening import open_reader
 from oem_backend.public_keys import load_public_key
 from tests.kit import factory
 from tests.kit.factory import CREATED, FactoryKit, private_octets
@@ -99,7 +99,7 @@ def test_from_a_batch_to_the_database(kit: FactoryKit) -> None:
     with (kit.folder / "bundle").open("rb") as file:
         load_bundle(database, file, factories, now=CREATED)
     derive = profile("hmac-drbg-p256").derive
-    with closing(Reader(database)) as reader:
+    with closing(open_reader(database)) as reader:
         for record, (_, serial) in zip(records, factory.serials(records), strict=True):
             (found,) = reader.find(None, serial)
             key = derive(record.seed, record.chip_id).public_key()
@@ -135,7 +135,7 @@ def test_bundles_of_one_list_are_loaded_one_after_the_other(kit: FactoryKit) -> 
             with each.open("rb") as file:
                 load_bundle(database, file, factories, now=CREATED)
         derive = profile("hmac-drbg-p256").derive
-        with closing(Reader(database)) as reader:
+        with closing(open_reader(database)) as reader:
             for record, serial in ((first[0], "SN-2"), (second[0], "SN-1")):
                 (found,) = reader.find(None, serial)
                 key = derive(record.seed, record.chip_id).public_key()

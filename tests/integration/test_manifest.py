@@ -16,7 +16,7 @@ from brski.errors import DeviceRevoked, DeviceUnknown, Unavailable
 from brski.pki.keys import spki_of
 from oem_backend.cli import main as brski_oem
 from oem_backend.database.marks import Verdict, add_mark, device_subject
-from oem_backend.database.reader import Reader
+from oem_backend.database.opening import as_place, open_reader
 from registrar_plugin.cli import main as brski_registrar
 from registrar_plugin.oem_source.lookup import CachedLookup
 from registrar_plugin.oem_source.manifest import ManifestSource
@@ -144,11 +144,18 @@ async def test_a_device_is_onboarded_by_a_manifest_alone(
 
 
 def stolen(site: Site, serial_number: str) -> None:
-    reader = Reader(site.database)
+    reader = open_reader(site.database)
     (record,) = reader.find(None, serial_number)
     reader.close()
     subject = device_subject(record)
-    assert add_mark(site.database, subject, Verdict.REVOKED, "stolen", by="anna", now=pki.NOW)
+    assert add_mark(
+        as_place(site.database).open_to_write(),
+        subject,
+        Verdict.REVOKED,
+        "stolen",
+        by="anna",
+        now=pki.NOW,
+    )
 
 
 def test_what_a_person_is_told(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,8 +23,8 @@ from brski.idevid.record import DeviceStatus
 from brski.idevid.record_json import decode_records
 from brski.pki.names import ldevid_subject
 from brski.registry import ID_KP_CLIENT_AUTH
+from oem_backend.database.opening import open_reader
 from oem_backend.database.query import encode_base64url
-from oem_backend.database.reader import Reader
 from registrar_plugin.oem_source.http import HTTPSource
 from tests.kit import oem, pki
 from tests.kit.oem_service import Curl, Desk, Reply, Service
@@ -65,7 +65,7 @@ def curl_to(desk: Desk, service: Service) -> Curl:
 
 
 def stored(desk: Desk, serial_number: str) -> tuple[object, ...]:
-    reader = Reader(desk.database)
+    reader = open_reader(desk.database)
     found = reader.find(None, serial_number)
     reader.close()
     return found

@@ -17,6 +17,7 @@ from brski.pki import keys
 from brski.pki.extensions import subject_key_identifier
 from oem_backend.database.loader import LoadReport, load_bundle
 from oem_backend.database.marks import Subject, Verdict, add_mark, device_subject
+from oem_backend.database.opening import as_place
 from tests.kit import pki
 
 CREATED: Final = datetime(2025, 3, 1, 8, 30, 0, tzinfo=UTC)
@@ -144,4 +145,6 @@ def mark(database: Path, device: DeviceRecord, verdict: Verdict, reason: str) ->
 
 def say(database: Path, subject: Subject, verdict: Verdict, reason: str) -> bool:
     """What a person says of anything."""
-    return add_mark(database, subject, verdict, reason, by="operator", now=pki.NOW)
+    return add_mark(
+        as_place(database).open_to_write(), subject, verdict, reason, by="operator", now=pki.NOW
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -19,6 +20,15 @@ def require_program(name: str, package: str) -> str:
     if path is not None:
         return path
     return _do_without(f"needs the program {name} (Debian package {package})")
+
+
+def require_file(folder: str, pattern: str, package: str) -> Path:
+    """Return the last file below *folder* that fits, or skip and name the Debian package.
+
+    With ``BRSKI_REQUIRE_ALL=1`` its absence fails the test.
+    """
+    found = sorted(Path(folder).glob(pattern))
+    return found[-1] if found else _do_without(f"needs {pattern} (Debian package {package})")
 
 
 def require_library(name: str, extra: str) -> None:

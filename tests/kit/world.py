@@ -103,7 +103,9 @@ class Both:
     def __init__(self, *records: Records) -> None:
         self._records = records
 
-    def find(self, idevid_issuer: bytes | None, serial_number: str) -> tuple[DeviceRecord, ...]:
+    async def find(
+        self, idevid_issuer: bytes | None, serial_number: str
+    ) -> tuple[DeviceRecord, ...]:
         return tuple(
             record
             for records in self._records

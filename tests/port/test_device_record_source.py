@@ -17,9 +17,10 @@ from brski.edge.settings import Settings, read_settings
 from brski.edge.tls_server import server_context
 from brski.errors import FileUnusable, SettingsError, StateError, Unavailable
 from brski.idevid.record import DeviceRecord, DeviceStatus, Presentation
+from oem_backend.database.engine.sqlite import InlineRecords
 from oem_backend.database.marks import Verdict, batch_subject
+from oem_backend.database.opening import open_reader
 from oem_backend.database.quota import Quota
-from oem_backend.database.reader import Reader
 from oem_backend.database.registrars import RegistrarGate, Usage
 from oem_backend.database.service import Directory, device_app
 from registrar_plugin.oem_source.database import DatabaseSource
@@ -70,9 +71,9 @@ async def _by_http(
     (folder / "registrar.key").touch(0o600)
     (folder / "registrar.key").write_bytes(registrar.key_pem)
     server = pki.make_server(ROOT, name="localhost")
-    reader, owner = Reader(database), object()
+    reader, owner = open_reader(database), object()
     app = device_app(
-        Directory(reader, require_spki=require_spki),
+        Directory(InlineRecords(reader), require_spki=require_spki),
         gate=RegistrarGate(
             [OWNER.root],
             usage=Usage.CMC_RA,
@@ -256,7 +257,7 @@ async def test_a_stranger_does_not_make_a_device_unknown_there(tmp_path: Path) -
 
 
 async def _digest(one: OEM) -> bytes:
-    reader = Reader(one.database)
+    reader = open_reader(one.database)
     (record,) = reader.find(None, "SN-1")
     reader.close()
     return hashlib.sha256(record.spki).digest()

@@ -6,6 +6,7 @@ Imported when a database is behind, by name: alembic and SQLAlchemy take a quart
 from __future__ import annotations
 
 import sqlite3
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +29,7 @@ def upgrade(connection: Connection, revision: str = HEAD) -> None:
     Raises:
         alembic.util.CommandError: the database has had steps that we do not know.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 
@@ -70,6 +70,24 @@ def upgrade_sqlite(connection: sqlite3.Connection, revision: str = HEAD) -> None
         if not isinstance(err.orig, sqlite3.Error):
             raise
         raise database_error(err.orig, path) from err
+
+
+def script_for_postgresql(version: int | None) -> str:
+    """The steps from *version* (None: from nothing) to the last one, as one SQL script.
+
+    Written down rather than run: SQLAlchemy has asyncpg only by way of another dependency.
+    """
+    written = StringIO()
+    config = _config(output_buffer=written)
+    start = "base" if version is None else f"{version:04d}"
+    command.upgrade(config, f"{start}:{HEAD}", sql=True)
+    return written.getvalue()
+
+
+def _config(output_buffer: StringIO | None = None) -> Config:
+    config = Config(output_buffer=output_buffer)
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
 
 
 def _take_over(connection: sqlite3.Connection) -> None:

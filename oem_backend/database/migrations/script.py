@@ -42,29 +42,29 @@ _ADDED_ONLY: Final[Mapping[str, tuple[str, ...]]] = {
 
 def mark_file() -> None:
     """Say in an SQLite file whose it is: another program's is never taken for one of ours."""
-    if op.get_bind().dialect.name == "sqlite":
-        op.get_bind().exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+    if op.get_context().dialect.name == "sqlite":
+        op.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def run_script(script: str) -> None:
     """Run each statement of *script* on the engine that is being brought up to date."""
-    types = _TYPES[op.get_bind().dialect.name]
+    types = _TYPES[op.get_context().dialect.name]
     for statement in split_script(_COMMENT.sub("", script)):
         for word, spelled in types.items():
             statement = re.sub(rf"\b{word}\b", spelled, statement)
-        op.get_bind().exec_driver_sql(statement)
+        op.execute(statement.rstrip("; \n"))
 
 
 def only_ever_added(table: str) -> None:
     """From now on no row of *table* is changed or deleted, whoever tries."""
-    for statement in _ADDED_ONLY[op.get_bind().dialect.name]:
-        op.get_bind().exec_driver_sql(statement.format(table=table))
+    for statement in _ADDED_ONLY[op.get_context().dialect.name]:
+        op.execute(statement.format(table=table))
 
 
 def changed_freely(table: str) -> None:
     """Take :func:`only_ever_added` back, for a step that lays the table out anew."""
     names = {"sqlite": ("unchanged", "undeleted"), "postgresql": ("unchanged",)}
-    dialect = op.get_bind().dialect.name
+    dialect = op.get_context().dialect.name
     for name in names[dialect]:
         of = f" ON {table}" if dialect == "postgresql" else ""
-        op.get_bind().exec_driver_sql(f"DROP TRIGGER {table}_{name}{of}")
+        op.execute(f"DROP TRIGGER {table}_{name}{of}")

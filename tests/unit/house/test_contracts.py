@@ -65,6 +65,7 @@ PLANTED = [
     ("tss-in-one-room", "device_client/cli.py", "import device_client.tpm.connection"),
     ("token-adapter", "oem_backend/factory/line.py", "import pkcs11"),
     ("dask-in-one-room", "oem_backend/executors/processes.py", "import distributed"),
+    ("asyncpg-in-one-room", "oem_backend/database/loader.py", "import asyncpg"),
     ("no-cycles", "brski/errors.py", "import brski.registry\nimport brski.pki.der"),
 ]
 

@@ -18,8 +18,9 @@ from brski.idevid.demand import Demand, parse_demand
 from oem_backend.cli import main
 from oem_backend.database.demand_desk import DemandDesk, taking_answers
 from oem_backend.database.demands import DAY_S, Asked, DemandBook, DemandLimits
+from oem_backend.database.engine.sqlite import InlineRecords
+from oem_backend.database.opening import open_reader
 from oem_backend.database.query import Question
-from oem_backend.database.reader import Reader
 from oem_backend.database.registrars import RegistrarName
 from oem_backend.database.schema import open_to_write
 from tests.kit import oem, pki
@@ -116,10 +117,10 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def desk(database: Path, spool: Spool) -> Iterator[DemandDesk]:
     with (
-        closing(Reader(database)) as reader,
+        closing(open_reader(database)) as reader,
         closing(DemandBook(spool.folder, DemandLimits())) as book,
     ):
-        yield DemandDesk(book, reader, Clock())
+        yield DemandDesk(book, InlineRecords(reader), Clock())
 
 
 async def test_an_unknown_device_is_demanded(
@@ -159,7 +160,7 @@ async def test_answers_are_loaded_as_they_come(database: Path, tmp_path: Path) -
     answered(folder, "b", FACTORY.bundle([FACTORY.make("SN-1")]))
     (folder / f".{'c' * 64}.bundle.0123456789abcdef.tmp").write_bytes(b"half")
     async with taking_answers(database, folder, FACTORY.keys, poll_s=0.01, clock=Clock()):
-        with closing(Reader(database)) as reader:
+        with closing(open_reader(database)) as reader:
             while not reader.find(None, "SN-1"):
                 await asyncio.sleep(0.01)
             answered(folder, "d", FACTORY.bundle([FACTORY.make("SN-2")], generation=2))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from brski.errors import BundleRefused
 from brski.idevid.record import DeviceStatus
 from oem_backend.database.marks import Verdict, batch_subject
-from oem_backend.database.reader import Reader
+from oem_backend.database.opening import open_reader
 from oem_backend.database.schema import open_to_write
 from tests.kit import oem, pki
 
@@ -53,7 +53,7 @@ def _load(database: Path, step: Sequence[Any]) -> None:
 
 
 def _mark(database: Path, serial_number: str, verdict: Verdict) -> None:
-    reader = Reader(database)
+    reader = open_reader(database)
     found = reader.find(None, serial_number)
     reader.close()
     for record in found:
@@ -83,7 +83,7 @@ class Seen:
         ]
 
     def check(self) -> None:
-        reader = Reader(self.database)
+        reader = open_reader(self.database)
         found = [record for name in SERIALS for record in reader.find(None, name)]
         reader.close()
         marks = _rows(self.database, "SELECT * FROM mark ORDER BY number")

@@ -28,7 +28,7 @@ from brski.idevid.bundle import CertifiedDevice
 from brski.idevid.record import DeviceRecord, DeviceStatus, Presentation
 from oem_backend.database import loader
 from oem_backend.database.loader import LoadReport, Outcome, load_bundle
-from oem_backend.database.reader import Reader
+from oem_backend.database.opening import open_reader
 from oem_backend.database.schema import open_to_write
 from tests.kit import oem, pki
 
@@ -47,7 +47,7 @@ def database(tmp_path: Path) -> Path:
 
 
 def find(database: Path, serial_number: str, issuer: bytes | None = None) -> DeviceRecord | None:
-    reader = Reader(database)
+    reader = open_reader(database)
     found = reader.find(issuer, serial_number)
     reader.close()
     assert len(found) < 2

@@ -14,7 +14,7 @@ from brski.errors import Malformed
 from brski.idevid.record import DeviceRecord, DeviceStatus
 from oem_backend.database.marks import MarkKind, Verdict, add_mark, batch_subject
 from oem_backend.database.migrations.run import upgrade_sqlite
-from oem_backend.database.reader import Reader
+from oem_backend.database.opening import as_place, open_reader
 from oem_backend.database.schema import open_to_write
 from tests.kit import oem, pki
 
@@ -36,7 +36,7 @@ def database(tmp_path: Path) -> Path:
 
 
 def find(database: Path, serial_number: str) -> DeviceRecord:
-    reader = Reader(database)
+    reader = open_reader(database)
     (found,) = reader.find(None, serial_number)
     reader.close()
     return found
@@ -137,7 +137,14 @@ def test_a_mark_says_who_made_it(factory: oem.Factory, database: Path, name: str
     factory.load(database, [factory.make("SN-1")])
     subject = batch_subject(BATCH)
     with pytest.raises(Malformed, match="printable ASCII"):
-        add_mark(database, subject, Verdict.REVOKED, "stolen", by=name, now=pki.NOW)
+        add_mark(
+            as_place(database).open_to_write(),
+            subject,
+            Verdict.REVOKED,
+            "stolen",
+            by=name,
+            now=pki.NOW,
+        )
     assert standing(database, "SN-1") == ACTIVE
 
 
@@ -151,7 +158,7 @@ def test_lifting_is_one_more_entry(factory: oem.Factory, database: Path) -> None
     assert not _mark(database, "SN-1", Verdict.LIFTED, "found-again")  # nothing is there to lift
     assert _mark(database, "SN-1", Verdict.FLAGGED, "odd")
     assert standing(database, "SN-1") == (DeviceStatus.FLAGGED, "odd")
-    reader = Reader(database)
+    reader = open_reader(database)
     (record,) = reader.find(None, "SN-1")
     said = [(mark.verdict, mark.reason, mark.marked_by) for mark in reader.marks(record)]
     assert reader.marks_of_persons() == reader.marks(record)
@@ -282,7 +289,7 @@ def test_marks_of_an_older_file_are_kept(
     connection.close()
     factory.load(database, [old, factory.make("SN-2").listed(old)])
     assert standing(database, "SN-1") == SUPERSEDED
-    reader = Reader(database)
+    reader = open_reader(database)
     (record,) = reader.find(None, "SN-1")
     marks = reader.marks(record)
     reader.close()

@@ -13,7 +13,8 @@ from brski.errors import StateError, Unavailable
 from brski.idevid.record import DeviceStatus, Presentation
 from brski.pki import keys
 from oem_backend.database.marks import Verdict
-from oem_backend.database.reader import _FIND_BY_PAIR, _FIND_BY_SERIAL, Reader
+from oem_backend.database.opening import open_reader
+from oem_backend.database.reader import _FIND_BY_PAIR, _FIND_BY_SERIAL
 from oem_backend.database.schema import APPLICATION_ID, VERSION, open_to_write
 from tests.kit import oem, pki
 
@@ -34,7 +35,7 @@ def test_a_loaded_device_is_found_as_the_factory_published_it(
     device = factory.make("SN-1")
     listed = device.listed(presentation=Presentation.CARRIED, chunk=7)
     factory.load(database, [listed, factory.make("SN-2")], generation=3)
-    reader = Reader(database)
+    reader = open_reader(database)
     (record,) = reader.find(factory.idevid_issuer, "SN-1")
     reader.close()
     assert record.serial_number == "SN-1"
@@ -57,7 +58,7 @@ def test_only_the_very_serial_number_finds(
 ) -> None:
     """Octet for octet: no case folding, no padding, no pattern."""
     factory.load(database, [factory.make("SN-1")])
-    reader = Reader(database)
+    reader = open_reader(database)
     assert reader.find(None, serial_number) == ()
     assert reader.find(factory.idevid_issuer, serial_number) == ()
     assert len(reader.find(None, "SN-1")) == 1
@@ -70,7 +71,7 @@ def test_one_serial_number_under_two_issuers_gives_both_or_the_one_asked_for(
     second = oem.Factory()
     factory.load(database, [factory.make("SN-1")])
     second.load(database, [second.make("SN-1")], product="Another")
-    reader = Reader(database)
+    reader = open_reader(database)
     found = reader.find(None, "SN-1")
     assert [record.idevid_issuer for record in found] == sorted(
         [factory.idevid_issuer, second.idevid_issuer]
@@ -84,14 +85,14 @@ def test_one_serial_number_under_two_issuers_gives_both_or_the_one_asked_for(
 def test_a_root_that_issues_devices_itself_leaves_no_intermediates(database: Path) -> None:
     factory = oem.Factory(pki.make_pki(levels=1))
     factory.load(database, [factory.make("SN-1")])
-    reader = Reader(database)
+    reader = open_reader(database)
     assert reader.find(None, "SN-1")[0].intermediates == ()
     reader.close()
 
 
 def test_a_mark_shows_at_once_and_changes_the_version(factory: oem.Factory, database: Path) -> None:
     factory.load(database, [factory.make("SN-1"), factory.make("SN-2")])
-    reader = Reader(database)
+    reader = open_reader(database)
     (record,) = reader.find(None, "SN-1")
     before = reader.version()
     assert reader.version() == before
@@ -105,7 +106,7 @@ def test_a_mark_shows_at_once_and_changes_the_version(factory: oem.Factory, data
 
 def test_a_load_changes_the_version(factory: oem.Factory, database: Path) -> None:
     factory.load(database, [factory.make("SN-1")])
-    reader = Reader(database)
+    reader = open_reader(database)
     before = reader.version()
     factory.load(database, [factory.make("SN-2")])
     assert reader.version() != before
@@ -114,7 +115,7 @@ def test_a_load_changes_the_version(factory: oem.Factory, database: Path) -> Non
 
 def test_threads_share_a_reader(factory: oem.Factory, database: Path) -> None:
     factory.load(database, [factory.make(f"SN-{number}") for number in range(20)])
-    reader = Reader(database)
+    reader = open_reader(database)
     failures: list[BaseException] = []
 
     def look() -> None:
@@ -135,7 +136,7 @@ def test_threads_share_a_reader(factory: oem.Factory, database: Path) -> None:
 
 def test_a_closed_reader_says_so(factory: oem.Factory, database: Path) -> None:
     factory.load(database, [factory.make("SN-1")])
-    reader = Reader(database)
+    reader = open_reader(database)
     reader.close()
     reader.close()
     with pytest.raises(Unavailable, match="is closed"):
@@ -146,15 +147,15 @@ def test_a_closed_reader_says_so(factory: oem.Factory, database: Path) -> None:
 
 def test_a_reader_cannot_write(factory: oem.Factory, database: Path) -> None:
     factory.load(database, [factory.make("SN-1")])
-    reader = Reader(database)
+    reader = open_reader(database)
     with pytest.raises(Unavailable, match="readonly"):
-        reader._rows("DELETE FROM device", ())
+        reader._session.change("DELETE FROM device", {})
     reader.close()
 
 
 def test_no_file_is_made_by_looking(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="does not exist"):
-        Reader(tmp_path / "none.db")
+        open_reader(tmp_path / "none.db")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -164,7 +165,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE device (serial_number TEXT)")
     connection.close()
     with pytest.raises(StateError, match="is no OEM database"):
-        Reader(path)
+        open_reader(path)
     with pytest.raises(StateError, match="is no OEM database"):
         open_to_write(path)
 
@@ -174,7 +175,7 @@ def test_a_file_of_a_later_version_is_refused(database: Path) -> None:
     connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
     with pytest.raises(StateError, match=f"schema version {VERSION + 1}"):
-        Reader(database)
+        open_reader(database)
     with pytest.raises(StateError, match=f"schema version {VERSION + 1}"):
         open_to_write(database)
 
@@ -183,7 +184,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "devices.db"
     path.write_bytes(b"not a database, whatever its name says" * 100)
     with pytest.raises(StateError, match="not a sound SQLite database"):
-        Reader(path)
+        open_reader(path)
 
 
 def test_a_damaged_page_is_an_error_not_an_unknown_device(
@@ -194,7 +195,7 @@ def test_a_damaged_page_is_an_error_not_an_unknown_device(
     octets[4096:] = bytes(len(octets) - 4096)
     database.write_bytes(octets)
     with pytest.raises(StateError):
-        Reader(database).find(None, "SN-1")
+        open_reader(database).find(None, "SN-1")
 
 
 def test_a_new_file_is_private_and_says_whose_it_is(database: Path) -> None:

@@ -10,10 +10,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from brski.errors import StateError
 from brski.idevid.record import DeviceStatus
 from brski.idevid.record_json import RECORDS_LIMIT, decode_records
+from oem_backend.database.engine.sqlite import InlineRecords
 from oem_backend.database.marks import Verdict
+from oem_backend.database.opening import open_reader
 from oem_backend.database.query import Question
 from oem_backend.database.quota import Quota
-from oem_backend.database.reader import Reader
 from oem_backend.database.registrars import RegistrarGate, Usage
 from oem_backend.database.service import Answer, Directory, device_app
 from tests.kit import oem, pki
@@ -24,67 +25,78 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "devices.db"
 
 
-def ask(directory: Directory, question: Question) -> Answer:
-    answer = directory.ask(question)
+async def ask(directory: Directory, question: Question) -> Answer:
+    answer = await directory.ask(question)
     assert isinstance(answer, Answer)
     return answer
 
 
-def test_an_answer_is_encoded_once_until_something_changes(database: Path) -> None:
+async def test_an_answer_is_encoded_once_until_something_changes(database: Path) -> None:
     factory = oem.Factory()
     factory.load(database, [factory.make("SN-1"), factory.make("SN-2")])
-    reader = Reader(database)
-    directory = Directory(reader, require_spki=False)
-    first = ask(directory, Question("SN-1"))
-    assert ask(directory, Question("SN-1")) is first
+    reader = open_reader(database)
+    directory = Directory(InlineRecords(reader), require_spki=False)
+    first = await ask(directory, Question("SN-1"))
+    assert await ask(directory, Question("SN-1")) is first
     (other,) = reader.find(None, "SN-2")
     oem.mark(database, other, Verdict.FLAGGED, "odd")
-    again = ask(directory, Question("SN-1"))
+    again = await ask(directory, Question("SN-1"))
     assert again is not first
     assert again == first  # the same octets and ETag: this device has not changed
-    assert decode_records(ask(directory, Question("SN-2")).body)[0].status is DeviceStatus.FLAGGED
+    assert (
+        decode_records((await ask(directory, Question("SN-2"))).body)[0].status
+        is DeviceStatus.FLAGGED
+    )
     reader.close()
 
 
-def test_only_so_many_answers_are_kept(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_answers_are_kept(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("oem_backend.database.service._ANSWERS", 2)
     factory = oem.Factory()
     factory.load(database, [factory.make(f"SN-{number}") for number in range(4)])
-    reader = Reader(database)
-    directory = Directory(reader, require_spki=False)
-    first = ask(directory, Question("SN-0"))
+    reader = open_reader(database)
+    directory = Directory(InlineRecords(reader), require_spki=False)
+    first = await ask(directory, Question("SN-0"))
     for number in range(1, 4):
-        ask(directory, Question(f"SN-{number}"))
-        directory.ask(Question("unknown"))  # takes no room
+        await ask(directory, Question(f"SN-{number}"))
+        await directory.ask(Question("unknown"))  # takes no room
     assert len(directory._answers) == 2
-    assert ask(directory, Question("SN-0")) == first
+    assert await ask(directory, Question("SN-0")) == first
     reader.close()
 
 
-def test_why_there_is_no_answer(database: Path) -> None:
+async def test_why_there_is_no_answer(database: Path) -> None:
     factory = oem.Factory()
     device = factory.make("SN-1")
     factory.load(database, [device])
-    reader = Reader(database)
-    usual, strict = (Directory(reader, require_spki=demanded) for demanded in (False, True))
-    assert usual.ask(Question("SN-9")) == "unknown"
-    assert usual.ask(Question("SN-1", bytes(20))) == "unknown"
-    assert usual.ask(Question("SN-1", None, bytes(32))) == "other-key"
-    assert strict.ask(Question("SN-1")) == strict.ask(Question("SN-9")) == "key-not-told"
-    assert ask(strict, Question("SN-1", None, device.spki_sha256))
+    reader = open_reader(database)
+    usual, strict = (
+        Directory(InlineRecords(reader), require_spki=demanded) for demanded in (False, True)
+    )
+    assert await usual.ask(Question("SN-9")) == "unknown"
+    assert await usual.ask(Question("SN-1", bytes(20))) == "unknown"
+    assert await usual.ask(Question("SN-1", None, bytes(32))) == "other-key"
+    assert (
+        await strict.ask(Question("SN-1")) == await strict.ask(Question("SN-9")) == "key-not-told"
+    )
+    assert await ask(strict, Question("SN-1", None, device.spki_sha256))
     reader.close()
 
 
-def test_more_namesakes_than_a_document_holds_are_asked_for_one_by_one(database: Path) -> None:
+async def test_more_namesakes_than_a_document_holds_are_asked_for_one_by_one(
+    database: Path,
+) -> None:
     factories = [oem.Factory(pki.make_pki(levels=1)) for _ in range(RECORDS_LIMIT + 1)]
     for number, factory in enumerate(factories):
         factory.load(database, [factory.make("SN-1")], product=f"Product {number}")
-    reader = Reader(database)
-    directory = Directory(reader, require_spki=False)
+    reader = open_reader(database)
+    directory = Directory(InlineRecords(reader), require_spki=False)
     with pytest.raises(StateError, match="records of SN-1"):
-        directory.ask(Question("SN-1"))
+        await directory.ask(Question("SN-1"))
     for factory in factories:
-        assert ask(directory, Question("SN-1", factory.idevid_issuer))
+        assert await ask(directory, Question("SN-1", factory.idevid_issuer))
     reader.close()
 
 
@@ -92,9 +104,9 @@ async def test_a_listener_of_another_kind_gets_nothing(database: Path) -> None:
     """Without our TLS context nobody knows who asks; that is never taken for "no certificate"."""
     factory = oem.Factory()
     factory.load(database, [factory.make("SN-1")])
-    reader = Reader(database)
+    reader = open_reader(database)
     app = device_app(
-        Directory(reader, require_spki=False),
+        Directory(InlineRecords(reader), require_spki=False),
         gate=RegistrarGate(
             [pki.make_root().certificate], usage=Usage.CMC_RA, clock=lambda: pki.NOW
         ),
