@@ -12,7 +12,7 @@ from pathlib import Path
 import pkcs11
 import pytest
 
-from brski.edge.signers.pkcs11 import TokenAddress
+from brski.edge.signers.pkcs11 import TokenAddress, forget_openssl_errors
 from tests.kit.programs import require_program
 
 MODULES = (
@@ -68,3 +68,4 @@ def softhsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftHSM
     hsm = SoftHSM(folder=folder, module=MODULES[0])
     yield hsm
     hsm.forget()
+    forget_openssl_errors()  # of calls that a test made around the adapter

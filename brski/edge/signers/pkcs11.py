@@ -7,8 +7,9 @@ our errors: :class:`~brski.errors.KeyUnusable` for what a person must put right,
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from brski.errors import KeyUnusable, OnboardingError, StateError, Unavailable
 from brski.pki import der
 from brski.pki.signer import PublicKey
 
+_LIBCRYPTO: Final = "libcrypto.so.3"
 _PIN_OCTETS: Final = 256
 _OBJECT: Final = {
     "private": ObjectClass.PRIVATE_KEY,
@@ -258,6 +260,8 @@ class Token:
             yield
         except said.PKCS11Error as err:
             raise self._error(err, what) from err
+        finally:
+            forget_openssl_errors()
 
     def _error(self, error: said.PKCS11Error, what: str) -> OnboardingError:
         if isinstance(error, _WRONG_PIN):
@@ -278,6 +282,18 @@ def _library(module: Path) -> Any:
         return pkcs11.lib(str(module))
     except said.PKCS11Error as err:
         raise KeyUnusable(f"{module} cannot be loaded as a PKCS#11 module") from err
+    finally:
+        forget_openssl_errors()
+
+
+def forget_openssl_errors() -> None:
+    """Empty this thread's queue of OpenSSL errors, which a module may share with :mod:`ssl`.
+
+    SoftHSM leaves "no such engine" there when it is loaded, and the next TLS context would report
+    it as its own. Where the system's libcrypto is another, or absent, nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.PyDLL(_LIBCRYPTO).ERR_clear_error()
 
 
 def _read_pin(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pkcs11
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from pkcs11 import Attribute, ObjectClass
 from pkcs11 import exceptions as said
 
@@ -89,6 +91,15 @@ def test_the_key_cannot_be_taken_out(softhsm: SoftHSM, algorithm: str) -> None:
         assert not key[Attribute.EXTRACTABLE]
         with pytest.raises(said.AttributeSensitive):
             _ = key[Attribute.VALUE]
+
+
+def test_tls_goes_on_beside_a_token(softhsm: SoftHSM) -> None:
+    """SoftHSM leaves errors in a queue that it shares with ssl; the adapter takes them away."""
+    token, signer = make_signer(softhsm.make_token())
+    anchor = signer.chain[0].public_bytes(Encoding.DER)
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=anchor)
+    token.close()
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=anchor)
 
 
 def test_it_is_the_kind_pkcs11_of_the_settings(softhsm: SoftHSM, tmp_path: Path) -> None:
