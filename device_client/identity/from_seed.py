@@ -1,8 +1,8 @@
 """A device that holds a secret seed: the fuse file, and the identity that grows out of it.
 
-The only module of the device that touches :mod:`brski.seed`. The key is derived at every start and
-written nowhere; the generator behind it is thrown away (docs/derivation.md). The file is laid out
-in docs/fuse-file.md, to the octet.
+With :mod:`device_client.secret_cli` all that touches :mod:`brski.seed` here. The key is derived at
+every start and written nowhere; the generator behind it is thrown away (docs/derivation.md). The
+file is laid out in docs/fuse-file.md, to the octet.
 """
 
 from __future__ import annotations

@@ -25,13 +25,14 @@ from brski.errors import DerivationRefused, KeyUnusable, StateError
 from brski.idevid.assertion import is_asserted, read_assertion
 from brski.idevid.record import Presentation
 from brski.pki import signatures
-from brski.pki.keys import certificate_der, encode_spki
+from brski.pki.keys import certificate_der, encode_spki, spki_of
 from brski.seed.secret import Seed
 from brski.seed.tpm2 import TPM2_P256, TPM2_P384, TPM2Profile
+from device_client.identity.from_seed import SeedIdentity
 from device_client.identity.from_tpm import HANDLE, TPMIdentity, boot
 from device_client.identity.tpm_file import TPMDevice, load_device, write_device
 from device_client.tpm.connection import TPM
-from tests.kit.device import CHIP_ID, SEED
+from tests.kit.device import CHIP_ID, SEED, make_fuse
 
 OEM = pki.make_root("Example OEM")
 MASA = pki.make_root("Example MASA")
@@ -204,11 +205,25 @@ def test_a_file_with_a_key_alone_is_enough(tpm: TPM, path: Path) -> None:
     _check_works(boot(path, tpm))
 
 
+def test_the_same_seed_in_a_fuse_is_the_same_device(
+    swtpm: SoftwareTPM, tpm: TPM, path: Path
+) -> None:
+    """The other way out: no TPM, and nothing changes for the OEM."""
+    _make(tpm, path)
+    with pytest.raises(DerivationRefused):
+        _boot_refused(swtpm, path)
+    fuse = make_fuse(OEM, MASA, derivation_profile="tpm2-p256")
+    identity = SeedIdentity(fuse)
+    announced = load_device(path).spki_sha256
+    assert hashlib.sha256(spki_of(identity.client_chain[0])).digest() == announced
+
+
 # -- killed in between
 
 _BOOT = """
 import sys
 from pathlib import Path
+from device_client.identity.from_seed import SeedIdentity
 from device_client.identity.from_tpm import boot
 from device_client.tpm.connection import TPM
 path = Path(sys.argv[2])
