@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -330,6 +331,29 @@ async def test_a_signer_that_is_gone_after_the_handshake(
         outcome = await join(identity, registrar, FileKeystore(tmp_path / "keystore"))
     assert (outcome.result, outcome.code) == (Result.RETRY, "unavailable")
     assert registrar.heard == []
+
+
+async def test_a_signer_that_hangs_does_not_hold_the_device(registrar: StubRegistrar) -> None:
+    """The loop goes on, and the handshake's time is all that is lost."""
+    key, released = Elsewhere(WORLD.identity().signer()), threading.Event()
+    key.before = lambda _: released.wait(30) and None
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    try:
+        async with registrar.serving():
+            with pytest.raises(HandshakeFailed, match=r"not done in 0\.5 s"):
+                await open_link(registrar.origin, key, Limits(progress_s=0.5))
+    finally:
+        released.set()
+        ticking.cancel()
+    assert ticks > 5
 
 
 async def test_a_signer_that_refuses_is_the_device_s_own_fault(

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,13 +24,16 @@ from brski.edge.tls_engine import TLS_1_2, TLS_1_3
 from brski.errors import KeyUnusable, SettingsError, StateError, Unavailable
 from brski.idevid.record import Presentation
 from brski.pki import cbor
+from brski_lab.children import Children
+from brski_lab.devices.port import Joining
+from brski_lab.devices.tee import TEEDevice
 from device_client.cli import main
 from device_client.identity import from_tee
 from device_client.identity.from_seed import SeedIdentity, write_fuse
 from device_client.identity.from_tee import load_tee_identity
 from device_client.identity.tee import server, wire
 from device_client.keystore.files import FileKeystore
-from device_client.onboard import Outcome, onboard
+from device_client.onboard import Outcome, Step, onboard
 from device_client.pledge.states import Result
 from device_client.transport.http import Limits
 from tests.integration.test_factory_memory import spellings
@@ -97,6 +101,9 @@ def test_the_program_takes_a_tee_by_its_settings(
     settings.write_text(f'[identity]\nkind = "tee"\nsocket = {json.dumps(str(signer.socket))}\n')
     assert main(["check", "-s", str(settings)]) == 0
     assert pki.SERIAL_NUMBER in capsys.readouterr().out
+    settings.write_text('[identity]\nkind = "tee"\nsocket = "nobody"\n')
+    assert main(["check", "-s", str(settings)]) == 3
+    assert "does not answer" in capsys.readouterr().err
 
 
 # -- the signer is gone
@@ -425,6 +432,47 @@ def test_the_pledge_s_user_can_neither_read_the_seed_nor_trace_the_signer() -> N
     assert told["ask"] == wire.encode_error(wire.NOT_ALLOWED).hex()
     for spelt in spellings(SEED).values():
         assert spelt not in answer
+
+
+@root_only
+async def test_the_demo_s_pledge_is_nobody(tmp_path: Path) -> None:
+    """While it joins, its process has no other user and no group but nobody's; the signer is
+    root's.
+    """
+    write_fuse(tmp_path / "device.fuse", FUSE)
+    registrar = StubRegistrar(WORLD)
+    users: list[tuple[str, str, str]] = []
+    async with registrar.serving(), Children(tmp_path / "logs") as children:
+
+        def look(_: Step) -> None:
+            users.append(_ids(children.pid("brski-lab-pledge")))
+            users.append(_ids(children.pid("brski-pledge")))
+
+        ended = await TEEDevice().join(
+            Joining(
+                stage=SimpleNamespace(registrar_port=registrar.port),  # type: ignore[arg-type]
+                children=children,
+                serial_number=pki.SERIAL_NUMBER,
+                fuse=tmp_path / "device.fuse",
+                keystore=tmp_path / "keystore",
+                observe=look,
+            )
+        )
+    assert ended.result is Result.ENROLLED
+    assert ended.artifacts.ldevid_chain[0] == registrar.heard[-1].client_chain[0].public_bytes(
+        pki.Encoding.DER
+    )
+    nobody, root = str(NOBODY), str(os.geteuid())
+    assert set(users) == {(nobody, nobody, ""), _ids(os.getpid())}
+    assert _ids(os.getpid())[0] == root
+
+
+def _ids(pid: int) -> tuple[str, str, str]:
+    """User, group and further groups of a process, the first two the same four times."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    (user,), (group,) = set(fields["Uid"]), set(fields["Gid"])
+    return user, group, " ".join(fields["Groups"])
 
 
 @root_only

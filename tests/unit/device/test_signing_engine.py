@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from brski.edge import tls_engine
 from brski.edge.tls_server import server_context
-from brski.errors import HandshakeFailed, KeyUnusable
+from brski.errors import HandshakeFailed, KeyUnusable, PeerError
 from device_client.transport.signing_engine import HANDSHAKE_LIMIT, SigningEngine
 from device_client.transport.tlslite_client import (
     TLS_1_2,
@@ -33,6 +36,10 @@ both_versions = pytest.mark.parametrize(
 )
 
 
+class Stuck(Exception):
+    """Both ends wait for the other."""
+
+
 class Pair:
     """A client of ours and a server of ours."""
 
@@ -46,15 +53,18 @@ class Pair:
     def to_server(self) -> None:
         self.bios[0].write(self.client.outgoing())
 
-    def shake_hands(self, step: int = 1 << 16) -> None:
-        """Carry at most *step* octets at once to the client."""
+    def shake_hands(
+        self, step: int = 1 << 16, spoil: Callable[[bytes], bytes] = lambda octets: octets
+    ) -> None:
+        """Carry at most *step* octets at once to the client; *spoil* may change them."""
         waiting = b""
         while not self.client.handshake():
             self.to_server()
             with contextlib.suppress(ssl.SSLWantReadError):
                 self.server.do_handshake()
-            waiting += self.bios[1].read()
-            assert waiting
+            waiting += spoil(self.bios[1].read())
+            if not waiting:
+                raise Stuck
             self.client.feed(waiting[:step])
             waiting = waiting[step:]
         self.to_server()
@@ -179,6 +189,45 @@ def test_nothing_is_offered_that_would_not_be_done(version: int) -> None:
     offered = extensions_of(pair.client.outgoing())
     assert offered.isdisjoint({35, 45, 49})
     assert {10, 13, 23, 43, 51} <= offered  # groups, algorithms, EMS, versions, key share
+
+
+def _is_record_version(flight: bytes, at: int) -> bool:
+    """Of a record's header, what every side ignores: legacy_record_version (RFC 8446 §5.1)."""
+    record = 0
+    while record + 5 <= at:
+        record += 5 + int.from_bytes(flight[record + 3 : record + 5], "big")
+        if record > at:
+            return False
+    return at - record in (1, 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    version=st.sampled_from([tls_engine.TLS_1_2, tls_engine.TLS_1_3]),
+    at=st.integers(min_value=0, max_value=2500),
+    by=st.integers(min_value=1, max_value=255),
+)
+def test_a_changed_octet_from_the_server_never_passes(version: int, at: int, by: int) -> None:
+    """Wherever it is: no handshake comes of it, and the error is one of ours."""
+    passed = 0
+
+    def spoil(octets: bytes) -> bytes:
+        nonlocal passed
+        start, passed = passed, passed + len(octets)
+        if not start <= at < passed:
+            return octets
+        changed = bytearray(octets)
+        if _is_record_version(octets, at - start):
+            assume(False)
+        changed[at - start] ^= by
+        return bytes(changed)
+
+    pair = Pair(version)
+    try:
+        pair.shake_hands(spoil=spoil)
+    except (PeerError, Stuck, ssl.SSLError):
+        return
+    assert at >= passed  # behind the last octet of the handshake
 
 
 def test_a_key_without_its_certificate_is_refused() -> None:
