@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -21,12 +21,14 @@ from oem_backend.factory.cli import AsJSON, SettingsFile, at_work, line_of, tell
 from oem_backend.factory.inbox import Inbox
 from oem_backend.factory.line import Line
 from oem_backend.factory.on_demand import Budget, Desk, register_list
-from oem_backend.factory.settings import FactoryFile, FactorySettings
+from oem_backend.factory.settings import FactoryFile, FactorySettings, OnDemandSettings
 from oem_backend.factory.vault_use import using_vault
+from oem_backend.factory.waiting import DemandOutcome
 
 log = logging.getLogger(__name__)
 
 _USUAL: Final = Path("factory.toml")
+_AGAIN_S: Final = 60.0  # so long one that waits is not tried again
 _WAITS: Final = "waits"  # of a demand that stays where it is
 
 
@@ -70,34 +72,59 @@ def add_demand_commands(app: typer.Typer, make_executor: Callable[[int | None], 
             raise SettingsError("factory.on_demand: missing", hint="conf/factory.toml explains it")
         line = line_of(loaded, settings)
         executor = make_executor(loaded.workers)
+        watcher = _Watcher(line, loaded, loaded.on_demand, executor)
         if once:
-            tell(dict(_look(line, loaded, executor)), as_json)
+            tell(dict(watcher.look()), as_json)
             return
-        _until_told(lambda: _look(line, loaded, executor), loaded.on_demand.poll_s)
+        _until_told(watcher.look, loaded.on_demand.poll_s)
 
 
-def _look(line: Line, loaded: FactorySettings, executor: Executor) -> Counter[str]:
-    """One look into the inbox: how many demands became what."""
-    folders = loaded.on_demand
-    if folders is None:
-        return Counter()
-    inbox = Inbox(folders.inbox)
-    if not inbox.names():
-        return Counter()
-    budget = Budget(per_day=folders.per_day, per_device_and_day=folders.per_device_and_day)
-    with (
-        at_work(line.store) as (ledger, _),
-        using_vault(loaded, executor, "on demand") as vault,
-    ):
-        desk = Desk(
-            replace(line, vault=vault),
-            folders.outbox,
-            ledger=ledger,
-            executor=executor,
-            budget=budget,
-            now_s=int(time.time()),
-        )
-        return Counter(outcome or _WAITS for _, outcome in desk.look(inbox))
+class _Watcher:
+    """Looks into the inbox; a demand that could not be answered is left alone for a while."""
+
+    def __init__(
+        self, line: Line, loaded: FactorySettings, folders: OnDemandSettings, executor: Executor
+    ) -> None:
+        self._line = line
+        self._loaded = loaded
+        self._folders = folders
+        self._executor = executor
+        self._left: dict[str, float] = {}  # until when, by file name
+
+    def look(self) -> Counter[str]:
+        """One look: how many demands became what."""
+        inbox = Inbox(self._folders.inbox)
+        at = time.monotonic()
+        there = inbox.names()
+        self._left = {name: self._left[name] for name in there if self._left.get(name, at) > at}
+        if len(self._left) == len(there):
+            return Counter()
+        with (
+            at_work(self._line.store) as (ledger, _),
+            using_vault(self._loaded, self._executor, "on demand") as vault,
+        ):
+            desk = Desk(
+                replace(self._line, vault=vault),
+                self._folders.outbox,
+                ledger=ledger,
+                executor=self._executor,
+                budget=Budget(
+                    per_day=self._folders.per_day,
+                    per_device_and_day=self._folders.per_device_and_day,
+                ),
+                now_s=int(time.time()),
+            )
+            return self._counted(desk.look(inbox, leaving=frozenset(self._left)), at)
+
+    def _counted(
+        self, dealt_with: Iterable[tuple[str, DemandOutcome | None]], at: float
+    ) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for name, outcome in dealt_with:
+            counts[outcome or _WAITS] += 1
+            if outcome is None:
+                self._left[name] = at + _AGAIN_S
+        return counts
 
 
 def _until_told(look: Callable[[], Counter[str]], poll_s: float) -> None:

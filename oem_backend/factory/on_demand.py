@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,10 @@ def register_list(line: Line, build_list: Path, *, ledger: Ledger) -> Registered
     )
 
 
+class _BudgetUsedUp(Exception):
+    """Not today."""
+
+
 class Desk:
     """Where demands are answered.
 
@@ -117,8 +121,13 @@ class Desk:
         self._budget = budget
         self._day = now_s // DAY_S
 
-    def look(self, inbox: Inbox) -> Iterator[tuple[str, DemandOutcome | None]]:
+    def look(
+        self, inbox: Inbox, *, leaving: Container[str] = frozenset()
+    ) -> Iterator[tuple[str, DemandOutcome | None]]:
         """Deal with every demand that lies in *inbox* now.
+
+        Args:
+            leaving: names of files that are not looked at this time.
 
         Yields:
             File name and what became of it; None where it stays for another look.
@@ -128,6 +137,8 @@ class Desk:
             SettingsError: no certificate can be made.
         """
         for name in inbox.names():
+            if name in leaving:
+                continue
             outcome = self._deal_with(inbox, name)
             if outcome is not None:
                 inbox.remove(name)
@@ -141,17 +152,11 @@ class Desk:
         device = self._waiting.device(demand.serial_number)
         if device is None:
             return self._answered_before(demand)
-        budget = self._budget
-        if not self._waiting.take_derivation(
-            demand.serial_number,
-            self._day,
-            most=budget.per_day,
-            most_each=budget.per_device_and_day,
-        ):
-            log.warning("demand waits: the day's budget is used up", extra={"demand": name})
-            return None
         try:
             return self._derive_and_answer(demand, device)
+        except _BudgetUsedUp:
+            log.warning("demand waits: the day's budget is used up", extra={"demand": name})
+            return None
         except (BatchRefused, PeerError, StateError, Unavailable) as err:
             log.error("demand waits", extra={"demand": name, "reason": err.reason})  # noqa: TRY400 - a line, no traceback
             return None
@@ -204,7 +209,8 @@ class Desk:
         """The device's public key, if it is the one that was asked for; a worker has compared."""
         batch_digest = device.batch_digest
         with self._line.seeds.chunks_of(batch_digest) as chunk_of:
-            chunk = chunk_of(device.chunk, [device.chip_id])
+            chunk = chunk_of(device.chunk, [device.chip_id])  # still sealed
+            self._take_budget(demand)
             self._line.seeds.log_use(f"demand {demand.digest.hex()}", {batch_digest: 1})
             job = encode_demanded(chunk, batch_digest, device.chip_id, demand.spki_sha256)
         with closing(self._executor.map(derive_demanded, [job])) as answers:
@@ -216,6 +222,16 @@ class Desk:
             raise StateError("a worker came back with another chip than it was asked for")
         check_proof(batch_digest, key)
         return key.spki
+
+    def _take_budget(self, demand: Demand) -> None:
+        """Counted before the seed is opened, so that no restart gives it back."""
+        if not self._waiting.take_derivation(
+            demand.serial_number,
+            self._day,
+            most=self._budget.per_day,
+            most_each=self._budget.per_device_and_day,
+        ):
+            raise _BudgetUsedUp
 
     def _hand_out(self, demand: Demand, file_sha256: bytes) -> None:
         name = _bundle_name(demand)

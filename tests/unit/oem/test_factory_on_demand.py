@@ -394,3 +394,33 @@ def test_another_file_is_refused(octets: bytes, kind: type[OnboardingError]) -> 
 def test_whatever_lies_there_is_read_or_refused(octets: bytes) -> None:
     with pytest.raises(OnboardingError):
         parse_demand(octets, DEMAND.file_name)
+
+
+def test_a_seed_that_is_not_there_costs_no_budget(room: Room) -> None:
+    """However often it is tried; once the batch is back, the day's one derivation is left."""
+    room.register()
+    room.demand(1)
+    (kept,) = (room.kit.store / "batches").iterdir()
+    kept.rename(room.kit.folder / "away")
+    one = Budget(per_day=1, per_device_and_day=1)
+    assert [room.look(budget=one) for _ in range(3)] == [[None]] * 3
+    (room.kit.folder / "away").rename(kept)
+    assert room.look(budget=one) == [ANSWERED]
+
+
+def test_a_demand_can_be_left_alone(room: Room) -> None:
+    """The watcher does so for a minute with what it could not answer."""
+    room.register()
+    left, taken = room.demand(1), room.demand(2)
+    with room.kit.ledger() as ledger:
+        desk = Desk(
+            room.kit.line,
+            room.outbox,
+            ledger=ledger,
+            executor=room.executor,
+            budget=Budget(),
+            now_s=NOW_S,
+        )
+        looked = dict(desk.look(Inbox(room.inbox), leaving={left.file_name}))
+    assert looked == {taken.file_name: ANSWERED}
+    assert (room.inbox / left.file_name).exists()
