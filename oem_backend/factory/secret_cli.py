@@ -28,7 +28,7 @@ from oem_backend.factory.cli import SettingsFile
 from oem_backend.factory.vault.kept import KeptChunk
 from oem_backend.factory.vault.work import derive_device_secret, encode_secret
 from oem_backend.factory.vault_cli import USUAL, MakeExecutor, Operator, open_desk
-from oem_backend.factory.vault_target import Desk, find_record
+from oem_backend.factory.vault_target import VaultDesk, find_record
 from oem_backend.factory.vault_use import who
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def add_secret_commands(app: typer.Typer, make_executor: MakeExecutor) -> None:
 
 
 def _derive(
-    desk: Desk, kept: KeptChunk, purpose: Purpose, recipient: HybridPublicKey | None
+    desk: VaultDesk, kept: KeptChunk, purpose: Purpose, recipient: HybridPublicKey | None
 ) -> bytes:
     """The secret; or, for a recipient, the file that is sealed to it.
 

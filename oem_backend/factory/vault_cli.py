@@ -21,7 +21,7 @@ from oem_backend.factory.settings import FactoryFile
 from oem_backend.factory.vault.check import check_vault
 from oem_backend.factory.vault.founding import found_vault
 from oem_backend.factory.vault.keeper import open_vault
-from oem_backend.factory.vault_target import Desk, Target
+from oem_backend.factory.vault_target import Target, VaultDesk
 from oem_backend.factory.vault_use import log_of, place_of, status_of, who
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ USUAL: Final = Path("factory.toml")
 
 
 @contextmanager
-def open_desk(settings: Path, make_executor: MakeExecutor) -> Iterator[Desk]:
+def open_desk(settings: Path, make_executor: MakeExecutor) -> Iterator[VaultDesk]:
     """What a command needs that uses the vault, for one operator at a time.
 
     Raises:
@@ -44,7 +44,7 @@ def open_desk(settings: Path, make_executor: MakeExecutor) -> Iterator[Desk]:
     place = place_of(loaded)
     executor = make_executor(loaded.workers)
     with at_work(loaded.store) as (ledger, _), open_vault(place, executor) as vault:
-        yield Desk(settings=loaded, ledger=ledger, vault=vault, executor=executor)
+        yield VaultDesk(settings=loaded, ledger=ledger, vault=vault, executor=executor)
 
 
 def vault_app(make_executor: MakeExecutor) -> typer.Typer:
@@ -155,6 +155,6 @@ def vault_app(make_executor: MakeExecutor) -> typer.Typer:
     return app
 
 
-def _unknown_batches(desk: Desk) -> list[bytes]:
+def _unknown_batches(desk: VaultDesk) -> list[bytes]:
     batches = dict.fromkeys(c.place.batch_digest for c in desk.vault.database.chunks())
     return [digest for digest in batches if desk.ledger.batch(digest) is None]

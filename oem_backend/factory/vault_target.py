@@ -21,7 +21,7 @@ _DIGEST_OCTETS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class VaultDesk:
     """An open vault with the ledger beside it, for one command."""
 
     settings: FactorySettings
@@ -62,7 +62,7 @@ class Target:
             return f"batch {self.batch}" + ("" if self.chunk is None else f" chunk {self.chunk}")
         return f"serial number {self.serial}" if self.chip is None else f"chip {self.chip}"
 
-    def destroy(self, desk: Desk, use: Callable[[int], Use]) -> tuple[int, int]:
+    def destroy(self, desk: VaultDesk, use: Callable[[int], Use]) -> tuple[int, int]:
         """Do it: how many records went, and how many sealed batches of the store.
 
         Raises:
@@ -87,7 +87,7 @@ class Target:
         chunks = vault.database.chunks(batch)
         return [c for c in chunks if self.chunk is None or c.place.index == self.chunk]
 
-    def _copies(self, desk: Desk) -> Sequence[Path]:
+    def _copies(self, desk: VaultDesk) -> Sequence[Path]:
         """Sealed batches in the store with the same seeds: of before there was a vault."""
         if self.chunk is not None:
             return ()
@@ -97,7 +97,9 @@ class Target:
         return (path,) if path.exists() else ()
 
 
-def find_record(desk: Desk, *, serial: str | None, chip: str | None) -> tuple[StoredChunk, bytes]:
+def find_record(
+    desk: VaultDesk, *, serial: str | None, chip: str | None
+) -> tuple[StoredChunk, bytes]:
     """The chunk that holds one device's record, and its chip id.
 
     Raises:
@@ -129,7 +131,7 @@ def octets_of(text: str, option: str) -> bytes:
         raise SettingsError(f"{option} is not hex") from err
 
 
-def _chip_of(desk: Desk, serial_number: str) -> bytes:
+def _chip_of(desk: VaultDesk, serial_number: str) -> bytes:
     found = desk.ledger.chips_of_number(serial_number)
     if not found:
         raise BatchRefused(f"no certificate stands for serial number {serial_number!r}")

@@ -30,6 +30,13 @@ INTAKE_STEPS = [
     (LEDGER, "take_in", "after"),  # the ledger knows, the batch is still in the store
     (INTAKE, "erase_file", "before"),
 ]
+FOUNDING = "oem_backend.factory.vault.founding"
+FOUNDING_STEPS = [
+    (FOUNDING, "encode_founding", "before"),
+    (FOUNDING, "parse_macs", "after"),  # the worker has made the key
+    (FOUNDING, "write_witness", "after"),  # of a vault that is not there yet
+    (DATABASE, "found", "after"),
+]
 DESTROY_STEPS = [
     (DATABASE, "delete_records", "after"),
     (DATABASE, "set_head", "after"),
@@ -63,6 +70,23 @@ def test_an_intake_that_was_killed_is_done_by_the_same_command(
     assert list((kit.store / "batches").iterdir()) == []
     built = kit.build_list(factory.serials(records))
     assert told(kit, "factory", "make", built, "-o", tmp_path / "bundle")["certified"] == 6
+
+
+@pytest.mark.parametrize("step", FOUNDING_STEPS, ids=["-".join(s[1:]) for s in FOUNDING_STEPS])
+def test_a_vault_whose_making_was_killed_is_made_by_the_same_command(
+    tmp_path: Path, step: tuple[str, str, str]
+) -> None:
+    """A key that was made already is the one that is used."""
+    kit = factory.found(tmp_path)
+    with kit.settings.open("a") as settings:
+        settings.write(vault.FILE_KIND)
+    end_at(kit, step, "vault", "init")
+    key = tmp_path / "vault.key"
+    before = key.read_bytes() if key.exists() else None
+    told(kit, "vault", "init")
+    assert before in (None, key.read_bytes())
+    vault.filled(kit)
+    assert told(kit, "vault", "check")["records"] == 6
 
 
 @pytest.mark.parametrize("step", DESTROY_STEPS, ids=["-".join(s[1:]) for s in DESTROY_STEPS])
@@ -101,19 +125,46 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, limit: int) -> None:
     kit = vault.founded(tmp_path)
     records = factory.chips(300)
     batch, _ = kit.batch(records, records_a_chunk=100)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "factory", "intake", str(batch), "-s", str(kit.settings)],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    done = limited(limit, "factory", "intake", str(batch), "-s", str(kit.settings))
     assert done.returncode in (2, 3), done.stderr
     assert "Traceback" not in done.stderr
     assert "internal error" not in done.stderr
     assert told(kit, "factory", "intake", batch)["records"] == 300
     report = told(kit, "vault", "check")
     assert (report["records"], report["unknown_batches"]) == (300, [])
+
+
+@pytest.mark.parametrize("limit", [3_000, 30_000, 40_000])
+def test_a_full_disk_stops_a_destruction_whole(tmp_path: Path, limit: int) -> None:
+    """Before it, or with the cleaning left; never with a record that is half there."""
+    kit = vault.founded(tmp_path)
+    records = factory.chips(300)
+    told(kit, "factory", "intake", kit.batch(records, records_a_chunk=100)[0])
+    with opened(kit) as v:
+        chunk = next(iter(v.database.chunks()))
+        record = v.database.records(chunk)[7]
+    command = ("vault", "destroy", "--chip", record.chip_id.hex(), "--reason", "test", "-y")
+    done = limited(limit, *command, "-s", str(kit.settings))
+    assert done.returncode in (2, 3), done.stderr
+    assert "internal error" not in done.stderr
+    left = told(kit, "vault", "check")["records"]
+    assert left == (299 if "not clean yet" in done.stderr else 300)
+    if left == 300:
+        told(kit, *command)
+    assert told(kit, "vault", "check")["records"] == 299
+    files = [path.read_bytes() for path in (tmp_path / "vault").iterdir()]
+    assert not any(record.sealed in octets for octets in files)
+
+
+def limited(octets: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The program, for whom no file can grow beyond so many octets."""
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (octets, octets)),
+    )
 
 
 def test_two_operators_at_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from brski.errors import Malformed, SettingsError, StateError
+from brski.errors import Malformed, SettingsError, StateError, Unavailable
 from brski.seed.vault import ChunkPlace, SealedRecord, chunk_digest
 from brski.seed.vault_log import (
     Action,
@@ -239,8 +239,17 @@ class Vault:
 
     def _settle(self) -> None:
         if self._db.wants_purge:
-            self._db.purge()
+            self._purge()
         write_witness(self._place.witness, self.vault_id, self.head.counter, self._db.head()[1])
+
+    def _purge(self) -> None:
+        try:
+            self._db.purge()
+        except Unavailable as err:
+            raise Unavailable(
+                f"the seeds are destroyed, but the vault's files are not clean yet: {err.reason}",
+                hint="the next command with the vault cleans them",
+            ) from err
 
     def _check_witness(self) -> None:
         seen = read_witness(self._place.witness)
