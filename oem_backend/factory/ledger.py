@@ -160,7 +160,8 @@ SELECT entry.serial_number, certificate.serial_number
 FROM entry CROSS JOIN certificate
     ON {look_of("certificate.serial_number")} = {look_of("entry.serial_number")}
     AND certificate.idevid_issuer = :issuer
-WHERE entry.build_list = :list AND certificate.ended_by IS NULL
+WHERE EXISTS (SELECT 1 FROM certificate)  -- seen once, before a million entries
+    AND entry.build_list = :list AND certificate.ended_by IS NULL
     AND certificate.serial_number <> entry.serial_number
     AND certificate.rowid NOT IN (SELECT ended FROM ({_REPLACED}))
 ORDER BY entry.place LIMIT 1

@@ -65,7 +65,8 @@ _ALIKE: Final = f"""
 SELECT entry.serial_number, waiting.serial_number
 FROM entry CROSS JOIN waiting
     ON {look_of("waiting.serial_number")} = {look_of("entry.serial_number")}
-WHERE entry.build_list = :list AND waiting.serial_number <> entry.serial_number
+WHERE EXISTS (SELECT 1 FROM waiting)  -- seen once, before a million entries
+    AND entry.build_list = :list AND waiting.serial_number <> entry.serial_number
     AND NOT EXISTS (
         SELECT 1 FROM entry AS other WHERE other.build_list = :list AND other.replaces
             AND (other.serial_number = waiting.serial_number OR other.chip_id = waiting.chip_id)
