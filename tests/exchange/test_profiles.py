@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from brski import registry
 from brski.errors import KeyMismatch
 from brski.pki.chain import TrustAnchors
 from brski.pki.keys import encode_spki, spki_of
@@ -66,3 +67,15 @@ async def test_under_manufacturers_of_other_algorithms(tmp_path: Path, name: str
             device.entity.certificate, device.entity.intermediates, at=pki.NOW
         )
         await world.onboard(device)
+
+
+@pytest.mark.parametrize("asserting", [False, True], ids=["carried", "asserting"])
+async def test_the_largest_messages_fit(tmp_path: Path, asserting: bool) -> None:
+    """Device, issuing CA and root of ML-DSA-87: the registrar's request holds all but the root."""
+    oem = pki.make_pki("Example OEM", kind="ML-DSA-87")
+    async with make_world(tmp_path, oem=oem) as world:
+        device = world.make_device(asserting=asserting, key=derived("ml-dsa-87"))
+        await world.onboard(device)
+        (sent,) = world.wire.sent
+        assert len(sent) < registry.BODY_LIMIT
+        assert (len(sent) > 25_000) is not asserting
