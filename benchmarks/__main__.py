@@ -1,4 +1,4 @@
-"""Run measurements: ``python -m benchmarks [--json] [--devices N] [--records N] [NAME...]``."""
+"""Run measurements: ``python -m benchmarks [--json] [options] [NAME...]``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from benchmarks import factory, million, onboarding
+from benchmarks import database, factory, million, onboarding
 from benchmarks.measure import Options
 
 BENCHMARKS: Final[Mapping[str, Callable[[Options], dict[str, float]]]] = {
     "onboarding": onboarding.measure,
     "factory": factory.measure,
     "million": million.measure,
+    "database": database.measure,
 }
 
 
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--devices", type=_at_least_1, default=Options().devices, metavar="N")
     parser.add_argument("--records", type=_at_least_1, default=Options().records, metavar="N")
+    parser.add_argument("--rows", type=_at_least_1, default=Options().rows, metavar="N")
     parser.add_argument("--scale", type=float, default=Options().scale, help="of the factory's")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     asked = parser.parse_args(argv)
@@ -35,7 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     for name in names:
         if name not in BENCHMARKS:
             parser.error(f"no benchmark is called {name}; there are: {', '.join(BENCHMARKS)}")
-    options = Options(devices=asked.devices, records=asked.records, scale=asked.scale)
+    options = Options(
+        devices=asked.devices, records=asked.records, rows=asked.rows, scale=asked.scale
+    )
     results = {name: BENCHMARKS[name](options) for name in names}
     print(json.dumps(results) if asked.json else _table(results))
     return 0

@@ -19,6 +19,7 @@ class Options:
 
     devices: int = 200  # that join a registrar
     records: int = 1_000_000  # from a sealed batch into a database
+    rows: int = 10_000_000  # of the large directories
     scale: float = 1.0  # of what a factory makes; under 1 to see that it runs
 
 

@@ -46,7 +46,7 @@ def server() -> Iterator[Any]:
     """One PostgreSQL for all tests of the module."""
     require_library("asyncpg", extra="postgresql")
     kit = pytest.importorskip("tests.kit.postgresql")
-    with kit.postgresql_server() as running:
+    with kit.server() as running:
         yield running
 
 
@@ -402,7 +402,15 @@ def test_a_database_of_somebody_else_is_left_alone(server: Any) -> None:
     engine = pytest.importorskip("oem_backend.database.engine.postgresql")
     url = server.new_database()
     name = url.partition("@/")[2].partition("?")[0]
-    server.run("CREATE TABLE schema_version (version_num TEXT)", name)
-    server.run("INSERT INTO schema_version VALUES ('0099')", name)
+    statements = (
+        "CREATE TABLE schema_version (version_num TEXT);INSERT INTO schema_version VALUES ('0099')"
+    )
+    subprocess.run(
+        [
+            *(server.programs / "psql", "-q", "-h", server.folder, "-U", server.user),
+            *("-d", name, "-c", statements),
+        ],
+        check=True,
+    )
     with pytest.raises(StateError, match="version 99"):
         engine.PostgreSQLPlace(url).open_to_write()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
-from tests.kit.programs import require_program
+from brski_lab.postgresql import PROGRAMS
+from tests.kit.programs import require_file, require_library, require_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +55,16 @@ def test_million_gives_its_metrics() -> None:
     steps = metrics["intake_s"] + metrics["make_s"] + metrics["load_s"]
     assert metrics["seconds"] == pytest.approx(steps)
     assert metrics["peak_rss_mb"] > 10
+
+
+@pytest.mark.slow
+def test_database_gives_its_metrics() -> None:
+    require_library("asyncpg", extra="postgresql")
+    require_file(str(PROGRAMS), "*/bin/initdb", package="postgresql")
+    metrics = run("database", "--rows", "20000")
+    for engine in ("sqlite", "postgresql"):
+        for what in ("lookups_per_s_10k", "lookups_per_s_10m", "load_rows_per_s_10m"):
+            assert metrics[f"{engine}_{what}"] > 0
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["--devices", "0"]])
