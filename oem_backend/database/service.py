@@ -236,6 +236,11 @@ def device_app(
     return app
 
 
+def _make_database(settings: DatabaseSettings) -> None:
+    """Opened and closed by one thread, as SQLite wants it."""
+    settings.place.open_to_write().close()
+
+
 async def serve_devices(
     settings: DatabaseSettings,
     *,
@@ -259,7 +264,7 @@ async def serve_devices(
     async with AsyncExitStack() as stack:
         if settings.on_demand is not None:
             # nothing may have been certified yet
-            (await asyncio.to_thread(settings.place.open_to_write)).close()
+            await asyncio.to_thread(_make_database, settings)
         records = await settings.place.open_records()
         stack.push_async_callback(records.close)
         demands = await stack.enter_async_context(_on_demand(settings, records, clock))
