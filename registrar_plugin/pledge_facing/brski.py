@@ -20,9 +20,7 @@ async def request_voucher(request: web.Request) -> web.Response:
     connection = connection_of(request)
     check_accept(request, request.content_type)
     body = await read_body(request)
-    voucher = await request.config_dict[REGISTRAR].request_voucher(
-        body, request.content_type, connection
-    )
+    voucher = await request.app[REGISTRAR].request_voucher(body, request.content_type, connection)
     if isinstance(voucher, Pending):
         return web.Response(status=202, headers={"Retry-After": str(voucher.retry_after_s)})
     return web.Response(body=voucher.body, content_type=voucher.media_type)
@@ -33,7 +31,7 @@ async def voucher_status(request: web.Request) -> web.Response:
     """RFC 8995 §5.7: what the pledge says of its voucher."""
     connection = connection_of(request)
     status = await _status(request)
-    await request.config_dict[REGISTRAR].voucher_status(status, connection)
+    await request.app[REGISTRAR].voucher_status(status, connection)
     return web.Response()
 
 
@@ -42,7 +40,7 @@ async def enroll_status(request: web.Request) -> web.Response:
     """RFC 8995 §5.9.4: what the device says of its enrollment."""
     connection = connection_of(request)
     status = await _status(request)
-    await request.config_dict[REGISTRAR].enroll_status(status, connection)
+    await request.app[REGISTRAR].enroll_status(status, connection)
     return web.Response()
 
 

@@ -24,7 +24,7 @@ def connection_of(request: web.Request, *, with_binding: bool = False) -> Pledge
         WrongContext: it came over a listener whose TLS is not ours.
         Malformed: the peer sent a certificate that is none.
     """
-    front = request.config_dict[TLS_FRONT]
+    front = request.app[TLS_FRONT]
     protocol = request.protocol  # small once it has lost its transport, which it holds alone
     return PledgeConnection(
         peer_chain=front.peer_chain(request),
