@@ -23,6 +23,7 @@ class Connection(asyncio.Protocol):
         self.since = 0.0  # when it was put aside, by the loop's clock; for who keeps it
         self.lost = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
+        self._ended = False  # by us: a transport may say only later that it is closing
         self._reader: AnswerReader | None = None
         self._waiter: asyncio.Future[Answer] | None = None
 
@@ -30,7 +31,9 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether another request may be sent."""
         transport = self._transport
-        return transport is not None and not transport.is_closing() and self._waiter is None
+        if transport is None or self._ended or self._waiter is not None:
+            return False
+        return not transport.is_closing()
 
     async def exchange(self, request: bytes, *, body_octets: int, deadline: float) -> Answer:
         """Send *request* and wait for its answer.
@@ -59,22 +62,24 @@ class Connection(asyncio.Protocol):
         try:
             answer = await waiter
         except BaseException:  # of the waiting task too: what comes now is no one's answer
-            transport.abort()
+            self.abort()
             raise
         finally:
             timer.cancel()
             self._waiter = self._reader = None
         if not answer.reusable:
-            transport.close()
+            self.close()
         return answer
 
     def close(self) -> None:
         """Close in order; :attr:`lost` tells when it is done."""
+        self._ended = True
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
         """Drop it at once."""
+        self._ended = True
         if self._transport is not None:
             self._transport.abort()
 
