@@ -115,13 +115,16 @@ def test_killed_at_every_step_in_turn_it_ends_with_the_same_octets(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["cose", "cms"])
 @pytest.mark.parametrize("step", INTAKE_STEPS[:3])
 def test_an_intake_that_was_killed_has_entered_nothing(
-    tmp_path: Path, step: tuple[str, str, str]
+    tmp_path: Path, step: tuple[str, str, str], form: str
 ) -> None:
     """The same command then takes the batch in as if it came for the first time."""
     kit = factory.found(tmp_path)
-    batch, _ = kit.batch(factory.chips(6))
+    kit.accept_cms()
+    mint = kit.cms_batch if form == "cms" else kit.batch
+    batch, _ = mint(factory.chips(6))
     killed(kit, step, "intake", batch)
     assert kit.summary()["batches"] == []
     assert run(kit, "intake", batch)["outcome"] == "taken-in"

@@ -27,6 +27,8 @@ from brski.errors import (
 from brski.seed.formats import BatchFormat, RecipientIds, format_of, open_any_batch, open_any_chunk
 from brski.seed.hmac_drbg import HMAC_DRBG_P256
 from brski.seed.recipient_key import HybridPrivateKey
+from brski.seed.record import SeedRecord
+from brski.seed.secret import Seed
 from tests.kit import pki
 from tests.unit.seed.benches import Bench, CMSBench, COSEBench, benches
 from tests.unit.seed.conftest import records
@@ -404,3 +406,40 @@ def test_no_message_tells_a_seed() -> None:
         with pytest.raises((PeerError, Refused)) as caught:
             bench.read(bench.signed_as(octets, [bench.seal(octets, 0, bent)]))
         assert not re.search(r"4[0-9a-fA-F]{6,}", str(caught.value))
+
+
+# -- any records at all, and the largest chunk
+
+
+RECORDS = st.lists(
+    st.tuples(st.binary(min_size=1, max_size=64), st.binary(min_size=32, max_size=512)),
+    min_size=1,
+    max_size=9,
+    unique_by=(lambda pair: pair[0], lambda pair: pair[1]),
+)
+
+
+@pytest.mark.parametrize("bench", ONE_OF_EACH, ids=["cose", "cms"])
+@settings(max_examples=40, deadline=None)
+@given(pairs=RECORDS, a_chunk=st.integers(1, 4))
+def test_whatever_chips_there_are_they_come_back(
+    bench: Bench, pairs: list[tuple[bytes, bytes]], a_chunk: int
+) -> None:
+    """Any octets for a chip's id, LF and zero among them, and seeds of every length."""
+    minted = [SeedRecord(chip_id=chip_id, seed=Seed(seed)) for chip_id, seed in pairs]
+    file = bench.mint(bench.header(len(minted), a_chunk), minted)
+    assert bench.read(file) == minted
+
+
+@pytest.mark.parametrize("bench", ONE_OF_EACH, ids=["cose", "cms"])
+def test_the_largest_chunk_is_taken(bench: Bench) -> None:
+    """10,000 chips with the longest ids and seeds."""
+    minted = [
+        SeedRecord(
+            chip_id=number.to_bytes(64, "big"),
+            seed=Seed(hashlib.shake_256(b"%d" % number).digest(512)),
+        )
+        for number in range(10_000)
+    ]
+    file = bench.mint(bench.header(10_000, 10_000), minted)
+    assert bench.read(file) == minted
