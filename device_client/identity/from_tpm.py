@@ -22,8 +22,9 @@ from brski.pki.signer import Signer
 from device_client.identity.carried import check_carried_chain
 from device_client.identity.tpm_file import TPMDevice, load_device, write_device
 from device_client.tpm import templates
-from device_client.tpm.chip import Chip, Key
+from device_client.tpm.chip import Chip
 from device_client.tpm.connection import TPM
+from device_client.tpm.objects import Key
 from device_client.tpm.signers import OpenSigner, PersistentSigner
 
 log = logging.getLogger(__name__)

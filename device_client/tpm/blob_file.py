@@ -21,7 +21,7 @@ from typing import Final
 
 from brski.errors import Malformed, StateError, TooLarge
 from brski.pki import der
-from device_client.tpm.chip import Blob
+from device_client.tpm.objects import Blob
 
 _BEGIN: Final = b"-----BEGIN TSS2 PRIVATE KEY-----\n"
 _END: Final = b"-----END TSS2 PRIVATE KEY-----\n"

@@ -1,95 +1,44 @@
 """An open TPM: the few things that a device asks of it.
 
-What is loaded is flushed when its block ends. Errors of the TSS leave as they are and are
-translated where the TPM was opened (:mod:`device_client.tpm.connection`), but for the one that says
-that this TPM derives no keys.
+What is loaded is flushed when its block ends. Most errors of the TSS leave as they are, and are
+translated where the TPM was opened (:mod:`device_client.tpm.connection`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from tpm2_pytss import (
     ESAPI,
     ESYS_TR,
     TPM2_ALG,
     TPM2_CAP,
-    TPM2_RC,
     TPM2_RH,
     TPM2_ST,
     TPM2B_DATA,
     TPM2B_DIGEST,
     TPM2B_ENCRYPTED_SECRET,
     TPM2B_PRIVATE,
-    TPM2B_PUBLIC,
     TPM2B_SENSITIVE_CREATE,
     TPM2B_TEMPLATE,
     TPMT_SIG_SCHEME,
     TPMT_SYM_DEF_OBJECT,
     TPMT_TK_HASHCHECK,
-    TSS2_Exception,
 )
 
-from brski.errors import DerivationRefused, KeyUnusable
+from brski.errors import KeyUnusable
 from device_client.tpm import templates
+from device_client.tpm.answers import deriving, importing
+from device_client.tpm.objects import Blob, Key, parse_public, unmarshalled
 from device_client.tpm.templates import Suite
 from device_client.tpm.wrapped import Wrapped
 
 STORAGE_KEY_HANDLE: Final = 0x81000001  # where provisioned platforms keep their SRK
 _TRANSIENT_FIRST: Final = 0x80000000
 _MOST_HANDLES: Final = 16
-_NO_DERIVATION: Final = frozenset(
-    {
-        TPM2_RC.TYPE,  # FIPS mode: libtpms, "no-ecc-key-derivation"
-        TPM2_RC.COMMAND_CODE,  # no TPM2_CreateLoaded: before library revision 1.38
-        TPM2_RC.SCHEME,
-        TPM2_RC.KDF,
-        TPM2_RC.CURVE,
-        TPM2_RC.ASYMMETRIC,
-    }
-)
-_NOT_FOR_THIS_TPM: Final = frozenset(
-    {TPM2_RC.INTEGRITY, TPM2_RC.ECC_POINT, TPM2_RC.SIZE, TPM2_RC.BINDING, TPM2_RC.INSUFFICIENT}
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blob:
-    """An object as the TPM gives it out for keeping: encrypted under its storage key."""
-
-    public: bytes  # TPM2B_PUBLIC
-    private: bytes  # TPM2B_PRIVATE
-
-    @property
-    def public_key(self) -> ec.EllipticCurvePublicKey:
-        """The key's public half.
-
-        Raises:
-            KeyUnusable: the octets are damaged, or no key on P-256 or P-384.
-        """
-        return templates.public_key_of(_public(self.public))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """A signing key that is loaded now, or persistent."""
-
-    handle: ESYS_TR
-    public: TPM2B_PUBLIC
-
-    @property
-    def public_key(self) -> ec.EllipticCurvePublicKey:
-        """Its public half.
-
-        Raises:
-            KeyUnusable: it is no key on P-256 or P-384.
-        """
-        return templates.public_key_of(self.public)
 
 
 class Chip:
@@ -132,7 +81,7 @@ class Chip:
             KeyUnusable: the seed was not wrapped to this TPM's storage key.
         """
         template = templates.derived_key_template(suite, chip_id)
-        with self.imported_key(wrapped_seed) as parent, _deriving():
+        with self.imported_key(wrapped_seed) as parent, deriving():
             key = self._create_loaded(parent.handle, template)
         try:
             yield key
@@ -147,14 +96,14 @@ class Chip:
             KeyUnusable: it was wrapped to another storage key, or is damaged.
             DerivationRefused: a derivation parent, and the TPM knows no such objects.
         """
-        public = _public(wrapped.public)
-        with self._storage_key() as parent, _importing(public):
+        public = parse_public(wrapped.public)
+        with self._storage_key() as parent, importing(public):
             private = self._esapi.import_(
                 parent,
                 TPM2B_DATA(),
                 public,
-                _unmarshalled(TPM2B_PRIVATE, wrapped.duplicate),
-                _unmarshalled(TPM2B_ENCRYPTED_SECRET, wrapped.encrypted_secret),
+                unmarshalled(TPM2B_PRIVATE, wrapped.duplicate),
+                unmarshalled(TPM2B_ENCRYPTED_SECRET, wrapped.encrypted_secret),
                 TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL),
             )
             handle = self._esapi.load(parent, private, public)
@@ -188,11 +137,11 @@ class Chip:
         Raises:
             KeyUnusable: it is another TPM's, damaged, or one that may leave its TPM.
         """
-        public = _public(blob.public)
+        public = parse_public(blob.public)
         if not templates.is_fresh(public) or not templates.may_only_sign(public):
             raise KeyUnusable("the key that is kept was not made in the TPM to stay there")
-        with self._storage_key() as parent, _importing(public):
-            handle = self._esapi.load(parent, _unmarshalled(TPM2B_PRIVATE, blob.private), public)
+        with self._storage_key() as parent, importing(public):
+            handle = self._esapi.load(parent, unmarshalled(TPM2B_PRIVATE, blob.private), public)
         try:
             yield Key(handle=handle, public=public)
         finally:
@@ -237,53 +186,6 @@ class Chip:
         _, found = self._esapi.get_capability(TPM2_CAP.HANDLES, first, most)
         kind = first >> 24
         return tuple(int(each) for each in found.data.handles if int(each) >> 24 == kind)
-
-
-@contextmanager
-def _deriving() -> Iterator[None]:
-    try:
-        yield
-    except TSS2_Exception as err:
-        if err.error in _NO_DERIVATION:
-            raise _refused(err) from err
-        raise
-
-
-@contextmanager
-def _importing(public: TPM2B_PUBLIC) -> Iterator[None]:
-    try:
-        yield
-    except TSS2_Exception as err:
-        if err.error in _NOT_FOR_THIS_TPM:
-            raise KeyUnusable(
-                "this object belongs to another TPM, or is damaged; or the TPM was cleared",
-                section="TPM 2.0 Part 1 §23",
-            ) from err
-        if public.publicArea.type == TPM2_ALG.KEYEDHASH and err.error in _NO_DERIVATION:
-            raise _refused(err) from err
-        raise
-
-
-def _refused(error: TSS2_Exception) -> DerivationRefused:
-    return DerivationRefused(
-        f"this TPM derives no ECC keys: {error} (0x{int(error.rc):x})",
-        section="docs/tpm.md",
-        hint="ask the vendor for a file with a wrapped key, or keep the seed in a TEE",
-    )
-
-
-def _public(octets: bytes) -> TPM2B_PUBLIC:
-    return _unmarshalled(TPM2B_PUBLIC, octets)
-
-
-def _unmarshalled(kind: Any, octets: bytes) -> Any:  # a TPM2B class and its value: no types exist
-    try:
-        value, used = kind.unmarshal(octets)
-    except TSS2_Exception as err:
-        raise KeyUnusable(f"a damaged {kind.__name__}") from err
-    if used != len(octets):
-        raise KeyUnusable(f"{len(octets) - used} octets after a {kind.__name__}")
-    return value
 
 
 def _integer(octets: Any) -> int:

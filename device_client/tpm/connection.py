@@ -1,4 +1,4 @@
-"""Opens the TPM for one operation after the other, and says in our terms what it answered.
+"""Opens the TPM for one operation after the other.
 
 Nothing is held between operations: neither the TPM nor a slot in it. Processes that share the lock
 file take turns, so that a TPM without resource manager serves several of them.
@@ -14,35 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tpm2_pytss import ESAPI, TPM2_RC, TSS2_RC, TSS2_Exception
+from tpm2_pytss import ESAPI, TSS2_Exception
 
 from brski.edge.atomic_file import file_error
-from brski.errors import KeyUnusable, OnboardingError, SettingsError, Unavailable
+from brski.errors import Unavailable
+from device_client.tpm.answers import not_reached, translated
 from device_client.tpm.chip import Chip
 
 PATIENCE_S: Final = 30.0
 _PAUSE_S: Final = 0.02
 _SILENT: Final = "all+none"
-_LAYER: Final = 0x00FF0000
-_TCTI_LAYER: Final = 0x000A0000
-_CODE: Final = 0xFFFF
-_MAY_PASS: Final = frozenset(
-    {
-        TPM2_RC.RETRY,
-        TPM2_RC.YIELDED,
-        TPM2_RC.TESTING,
-        TPM2_RC.CANCELED,
-        TPM2_RC.MEMORY,
-        TPM2_RC.OBJECT_MEMORY,
-        TPM2_RC.SESSION_MEMORY,
-        TPM2_RC.OBJECT_HANDLES,
-        TPM2_RC.SESSION_HANDLES,
-        TPM2_RC.LOCKOUT,
-        TPM2_RC.NV_RATE,
-        TPM2_RC.NV_UNAVAILABLE,
-    }
-)
-_WRONG_NAME: Final = frozenset({TSS2_RC.BASE_RC_BAD_VALUE, TSS2_RC.BASE_RC_NOT_SUPPORTED})
 
 
 class TPM:
@@ -74,7 +55,7 @@ class TPM:
             try:
                 esapi = ESAPI(self._tcti)
             except TSS2_Exception as err:
-                raise _not_reached(err, self._tcti) from err
+                raise not_reached(err, self._tcti) from err
             try:
                 chip = Chip(esapi)
                 chip.sweep()
@@ -86,33 +67,6 @@ class TPM:
 
     def __repr__(self) -> str:
         return f"<TPM {self._tcti}>"
-
-
-def translated(error: TSS2_Exception) -> OnboardingError:
-    """What a TPM's answer means to us.
-
-    Returns:
-        :class:`~brski.errors.Unavailable` for what may pass (full, busy, locked out, no answer),
-        else :class:`~brski.errors.KeyUnusable`.
-
-    TPM 2.0 Part 2 §6.6.
-    """
-    rc = int(error.rc)
-    if rc & _LAYER == _TCTI_LAYER:
-        return Unavailable(f"the TPM does not answer: {error}")
-    if rc & _CODE in _MAY_PASS:
-        return Unavailable(f"the TPM is full or busy: {error} (0x{rc:x})")
-    return KeyUnusable(f"the TPM refused: {error} (0x{rc:x})")
-
-
-def _not_reached(error: TSS2_Exception, tcti: str) -> OnboardingError:
-    if int(error.rc) & _CODE in _WRONG_NAME:
-        return SettingsError(
-            f"{tcti!r} is no TPM transport: {error}", hint='such as "device:/dev/tpmrm0"'
-        )
-    return Unavailable(
-        f"no TPM at {tcti}: {error}", hint="is it there, may this user open it, is it taken?"
-    )
 
 
 @contextmanager

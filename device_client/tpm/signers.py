@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from brski.errors import KeyUnusable
 from device_client.tpm import templates
-from device_client.tpm.chip import Blob, Chip, Key
+from device_client.tpm.chip import Chip
 from device_client.tpm.connection import TPM
+from device_client.tpm.objects import Blob, Key
 
 
 class OpenSigner:

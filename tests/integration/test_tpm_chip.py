@@ -17,7 +17,13 @@ import pytest
 
 from tests.kit.programs import require_library
 from tests.kit.tpm import SoftwareTPM, software_tpm, wrap_seed
-from tests.kit.tpm_bus import CREATE_LOADED, RC_COMMAND_CODE, RC_TYPE, tapped
+from tests.kit.tpm_bus import (
+    CREATE_LOADED,
+    RC_COMMAND_CODE,
+    RC_KERNEL_COMMAND_CODE,
+    RC_TYPE,
+    tapped,
+)
 
 require_library("tpm2_pytss", "tpm")
 
@@ -37,8 +43,9 @@ from brski.errors import DerivationRefused, KeyUnusable, SettingsError, Unavaila
 from brski.pki import signatures
 from brski.seed.secret import Seed
 from brski.seed.tpm2 import TPM2_P256
-from device_client.tpm.chip import Blob, Chip, Key
+from device_client.tpm.chip import Chip
 from device_client.tpm.connection import TPM
+from device_client.tpm.objects import Blob, Key
 from device_client.tpm.templates import P256, P384, Suite, storage_key_public
 from device_client.tpm.wrapped import Wrapped
 
@@ -215,7 +222,7 @@ def test_a_seed_in_clear_would_be_seen(swtpm: SoftwareTPM, tmp_path: Path) -> No
 # -- TPMs that refuse
 
 
-@pytest.mark.parametrize("code", [RC_TYPE, RC_COMMAND_CODE])
+@pytest.mark.parametrize("code", [RC_TYPE, RC_COMMAND_CODE, RC_KERNEL_COMMAND_CODE])
 def test_a_tpm_that_derives_no_keys_is_told_from_all_others(
     swtpm: SoftwareTPM, tmp_path: Path, code: int
 ) -> None:
@@ -268,6 +275,14 @@ def test_what_others_left_loaded_stays(tpm: TPM) -> None:
         assert len(chip._handles(0x80000000, 16)) == 3
     with pytest.raises(Unavailable, match="full or busy"), tpm.open() as chip:
         chip.create_key(P256)
+
+
+def test_an_owner_hierarchy_with_a_password_is_told(tpm: TPM) -> None:
+    """The storage key is made with the empty one; that is for good, and not ours to change."""
+    with tpm.open() as chip:
+        chip._esapi.hierarchy_change_auth(ESYS_TR.OWNER, b"secret")
+    with pytest.raises(KeyUnusable, match="the TPM refused"), tpm.open() as chip:
+        chip.storage_key_public()
 
 
 def test_who_waits_too_long_is_told_to_come_again(swtpm: SoftwareTPM, tmp_path: Path) -> None:

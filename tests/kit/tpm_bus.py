@@ -23,6 +23,7 @@ SIGN = 0x15D
 
 RC_TYPE = 0x18A  # TPM_RC_TYPE, of handle 1: what a TPM in FIPS mode says to TPM2_CreateLoaded
 RC_COMMAND_CODE = 0x143
+RC_KERNEL_COMMAND_CODE = 0xB0143  # the same from Linux's resource manager
 RC_OBJECT_MEMORY = 0x902
 
 Answer = Callable[[int], int | None]
