@@ -17,7 +17,7 @@ from brski.errors import OnboardingError
 from brski.idevid.demand import Demand
 from brski.pki.signer import PublicKey
 from oem_backend.database.answers import load_answers
-from oem_backend.database.demands import DemandBook
+from oem_backend.database.demands import Asked, DemandBook
 from oem_backend.database.port import Place, Records
 from oem_backend.database.query import Question
 from oem_backend.database.registrars import RegistrarName
@@ -55,11 +55,13 @@ class DemandDesk:
             if await self._records.find(None, demand.serial_number):
                 return  # of another issuer, or come in between
             now_s = int(self._clock().timestamp())
-            outcome: str = await asyncio.to_thread(
+            outcome = await asyncio.to_thread(
                 self._book.demand, demand, registrar.spki_sha256, now_s=now_s
             )
         except OnboardingError as err:
             log.error("demand not written", extra={"reason": err.reason})  # noqa: TRY400 - a line, no traceback
+            return
+        if outcome is Asked.BEFORE:
             return
         audit.info(
             "device demanded",
@@ -67,7 +69,7 @@ class DemandDesk:
                 "serial_number": demand.serial_number,
                 "registrar": registrar.subject,
                 "registrar_sha256": registrar.certificate_sha256.hex(),
-                "outcome": outcome,
+                "outcome": outcome.value,
             },
         )
 
