@@ -119,19 +119,20 @@ async def _stage(
 async def _play_in_turn(play: Play, cast: Sequence[Part], tell: Tell) -> list[Story]:
     """One after the other, so that a person can follow.
 
-    Who is told to come again does so meanwhile; it is told of when its turn has come.
+    Who is told to come again does so meanwhile, and is told of when all others have joined.
     """
     later = {part: _Later() for part in cast if part.is_kept_waiting}
-    async with asyncio.TaskGroup() as group:
-        begun = {part: group.create_task(play(part, lines)) for part, lines in later.items()}
-        stories = []
-        for part in cast:
-            if part in begun:
-                stories.append(await begun[part])
-                later[part].tell(tell)
-            else:
-                stories.append(await play(part, tell))
-    return stories
+    begun = {part: asyncio.create_task(play(part, lines)) for part, lines in later.items()}
+    try:
+        stories = {part: await play(part, tell) for part in cast if part not in begun}
+        for part, task in begun.items():
+            stories[part] = await task
+            later[part].tell(tell)
+    finally:
+        for task in begun.values():
+            task.cancel()
+        await asyncio.gather(*begun.values(), return_exceptions=True)
+    return [stories[part] for part in cast]
 
 
 class _Later:
