@@ -18,8 +18,10 @@ from brski.errors import ChainInvalid, KeyUnusable, SettingsError, StateError, U
 from brski.idevid.ca_certificate import build_ca_certificate
 from brski.pki.chain import TrustAnchors
 from brski.pki.keys import certificate_der, parse_certificate
+from oem_backend.database.loader import load_bundle
 from oem_backend.factory.found import TokenPlace
 from oem_backend.factory.pki import ALGORITHMS, ISSUING
+from oem_backend.public_keys import load_public_key
 from tests.kit import factory, pki
 from tests.kit.factory import CREATED, FactoryKit
 from tests.kit.programs import require_program
@@ -129,6 +131,15 @@ def test_a_finished_list_is_handed_out_with_the_octets_on_record(kit: FactoryKit
     assert report.repeated
     assert (kit.folder / "again").read_bytes() == (kit.folder / "bundle").read_bytes()
     assert [certificate_der(c) for c in first] == [r.certificate for r in kit.records("again")]
+
+
+def test_the_database_takes_its_bundles(kit: FactoryKit) -> None:
+    """Every certificate is validated to the CAs above it when it is loaded."""
+    made(kit)
+    factories = {"factory-1": load_public_key(kit.folder / "bundle.pub")}
+    with (kit.folder / "bundle").open("rb") as file:
+        report = load_bundle(kit.folder / "oem.db", file, factories, now=CREATED)
+    assert report.added == 3
 
 
 @pytest.mark.parametrize("levels", [2, 3])
