@@ -256,6 +256,14 @@ def test_another_program_can_load_it(swtpm: SoftwareTPM, tpm: TPM) -> None:
     )
 
 
+def test_making_a_key_leaves_nothing_in_the_tpm(tpm: TPM) -> None:
+    """A device that is killed before the keystore has the reference has lost nothing but time."""
+    reference = TPMKeys(tpm).make(P256)
+    TPMKeys(tpm).signer(reference).sign(b"data")
+    with tpm.open() as chip:
+        assert chip._handles(0x80000000, 16) == chip._handles(0x81000000, 16) == ()
+
+
 def test_a_kind_of_key_that_the_tpm_does_not_make(tpm: TPM) -> None:
     with pytest.raises(UnknownFormat, match="makes no key"):
         TPMKeys(tpm).make(ED25519)
