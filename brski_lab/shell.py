@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +67,7 @@ class Shell:
     async def _ask(self, line: str) -> bytes:
         if self._process.stdin is None or self._process.stdout is None:
             raise LocalError(f"{self._program} cannot be spoken to")
-        self._process.stdin.write(line.encode() + b"\n")
-        await self._process.stdin.drain()
+        with suppress(ConnectionError, RuntimeError):  # closed at one end or the other
+            self._process.stdin.write(line.encode() + b"\n")
+            await self._process.stdin.drain()
         return await self._process.stdout.readline()
