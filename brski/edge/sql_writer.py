@@ -5,8 +5,8 @@ a second when the calls that wait for it share it. So every change is a function
 handed to :class:`Writer`: calls that come while a flush is under way run together in the next
 transaction, and none is answered before that is durable. If one of them fails, the transaction is
 begun again with each behind its own savepoint, so that it alone is undone. A flush also costs more
-CPU than the calls in it, so while several share one, the next waits a little for more to come; a
-caller that is alone never waits.
+CPU than the calls in it, so while several share one, the next may wait a little for more to come
+(``pace_s``); a caller that is alone never waits.
 
 A function may ask for SQLAlchemy's connection or, on the way of every request, for the driver's
 own, where a statement costs a third; its text is still made from the one schema
@@ -41,7 +41,6 @@ T = TypeVar("T")
 
 BACKLOG: Final = 4096  # ours: calls that may wait for the writer before new ones are turned away
 GROUP: Final = 256  # ours: calls in one transaction, so that none waits for a crowd behind it
-PACE_S: Final = 0.025  # ours: least time between two commits while several callers share them
 
 
 @dataclass(slots=True)
@@ -83,7 +82,8 @@ class Writer:
         version: the schema's, see :func:`brski.edge.sql.prepare_schema`.
         backlog: waiting calls beyond which :meth:`run` raises at once.
         busy_timeout_s: how long to wait for another process's lock.
-        pace_s: least time between two commits, as long as more than one call is in each.
+        pace_s: least time between two commits, as long as more than one call is in each: less CPU
+            for longer answers.
 
     Raises:
         Unavailable, StateError, FileUnusable: the file cannot be opened or is not ours.
@@ -99,7 +99,7 @@ class Writer:
         version: int = 1,
         backlog: int = BACKLOG,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
-        pace_s: float = PACE_S,
+        pace_s: float = 0.0,
     ) -> None:
         self._path = path
         self._backlog = backlog
