@@ -272,7 +272,7 @@ class _Only:
     def __init__(self, device: Device) -> None:
         self._device = device
 
-    def find(self, idevid_issuer: bytes | None, serial_number: str) -> tuple[object, ...]:
+    async def find(self, idevid_issuer: bytes | None, serial_number: str) -> tuple[object, ...]:
         return (record_of(self._device),)
 
 
