@@ -505,6 +505,14 @@ def test_a_process_of_the_same_user_cannot_trace_the_signer(signer: SignerProces
     assert "Max core file size        0                    0" in limits
 
 
+@root_only
+def test_the_signer_s_memory_is_locked(signer: SignerProcess) -> None:
+    """Where the kernel lets it, as it lets root."""
+    status = Path(f"/proc/{signer.pid}/status").read_text()
+    (locked,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmLck:"))
+    assert int(locked) > 0
+
+
 def test_no_key_leaves_the_signer(signer: SignerProcess) -> None:
     """The pledge's signer has none to give."""
     key = load_tee_identity(signer.socket).signer()
