@@ -505,7 +505,8 @@ def test_csr_travels_in_base64() -> None:
 def test_anchors_are_the_self_signed() -> None:
     """What is between is kept beside; without a root all are anchors."""
     domain = messages.domain_certificates_of(WORLD.ca_certs_answer())
-    assert domain == DOMAIN
+    assert domain.anchors == DOMAIN.anchors
+    assert set(domain.certificates) == set(DOMAIN.certificates)  # DER sorts them
     body = encode_base64(encode_certs_only([WORLD.owner.certificate]))
     rootless = Answer(status=200, body=body, media_type=registry.PKCS7_MIME)
     assert messages.domain_certificates_of(rootless).anchors == (WORLD.owner.certificate,)
