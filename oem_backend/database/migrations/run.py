@@ -5,6 +5,7 @@ Imported when a database is behind, by name: alembic and SQLAlchemy take a quart
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from io import StringIO
 from pathlib import Path
@@ -21,6 +22,8 @@ from brski.edge.sqlite import database_error
 from brski.errors import StateError
 
 HEAD: Final = "head"
+
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells each step, at each start
 
 
 def upgrade(connection: Connection, revision: str = HEAD) -> None:
