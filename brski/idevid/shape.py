@@ -10,12 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.x509.oid import NameOID
+
 from brski.errors import KeyNotAllowed
 from brski.pki import der, extensions, keys
 
 _OUTER_HEAD: Final = 4  # SEQUENCE, 0x82, two octets of length: 256 octets of content or more
 _IDENTIFIER_OCTETS: Final = extensions.KEY_IDENTIFIER_OCTETS
 _SERIAL, _SUBJECT, _SPKI = 1, 5, 6  # of a TBSCertificate with a version
+_SERIAL_NUMBER_TYPE: Final = der.encode_oid(NameOID.SERIAL_NUMBER.dotted_string)
+_RDN_HEAD: Final = 11  # SET, SEQUENCE, the type and the value's header, none of 128 octets
 _V3_FIELDS: Final = 8  # with extensions, and without the unique identifiers of old
 
 
@@ -112,6 +116,8 @@ def _shape_of(certificate: bytes, serial_number: bytes) -> _Shape | None:
     parts = der.children(tbs, der.read_element(tbs))
     if len(parts) != _V3_FIELDS or tbs_element.start != _OUTER_HEAD:
         return None
+    if not _ends_with_serial_number(tbs, parts[_SUBJECT], len(serial_number)):
+        return None
     spki = der.octets_of(tbs, parts[_SPKI])
     identifier = extensions.key_identifier(spki)
     name = parts[_SUBJECT].end - len(serial_number)
@@ -136,6 +142,16 @@ def _shape_of(certificate: bytes, serial_number: bytes) -> _Shape | None:
         **values,
     )
     return shape if shape.fit(certificate, serial_number) is not None else None
+
+
+def _ends_with_serial_number(tbs: bytes, subject: der.Element, octets: int) -> bool:
+    """Whether what stands last in the subject is serialNumber, alone, with so many octets."""
+    rdn = der.octets_of(tbs, der.children(tbs, subject)[-1])
+    return (
+        len(rdn) == _RDN_HEAD + octets
+        and rdn[4:9] == _SERIAL_NUMBER_TYPE
+        and rdn[_RDN_HEAD - 1] == octets
+    )
 
 
 def _between(tbs: bytes, values: list[tuple[int, int]]) -> tuple[tuple[int, bytes], ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from brski.errors import OnboardingError
 from brski.idevid.profile import IDevIDProfile
@@ -117,3 +119,25 @@ def test_a_number_that_stands_once_in_the_masas_name_binds_it_there() -> None:
     )
     shapes = learned(profile.certify(SPKIS[0], "s1", ISSUER.signer), "s1")
     assert shapes.fit(profile.certify(SPKIS[1], "s2", ISSUER.signer), "s2") is None
+
+
+@pytest.mark.parametrize("last", ["serial number", "name"])
+def test_where_a_name_stands_last_nothing_is_learned(last: str) -> None:
+    """Or one device's number could stay in the subject while the name becomes another's."""
+    genuine = _with_name("SN-0001", "SN-0001", last)
+    forged = _with_name("SN-0001", "SN-0002", last)
+    assert the_long_way(genuine, "SN-0001") is not None
+    assert the_long_way(forged, "SN-0002") is None
+    shapes = learned(genuine, "SN-0001")
+    assert shapes.fit(forged, "SN-0002") is None
+    assert (shapes.fit(genuine, "SN-0001") is not None) == (last == "serial number")
+
+
+def _with_name(serial_number: str, name: str, last: str) -> bytes:
+    attributes = [
+        x509.NameAttribute(NameOID.COMMON_NAME, name),
+        x509.NameAttribute(NameOID.SERIAL_NUMBER, serial_number),
+    ]
+    ordered = attributes if last == "serial number" else attributes[::-1]
+    key = ec.derive_private_key(7, ec.SECP256R1())
+    return keys.certificate_der(pki.certify(x509.Name(ordered), issuer=ISSUER, key=key).certificate)
