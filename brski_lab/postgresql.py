@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -87,7 +88,7 @@ def postgresql_server(programs: Path, *settings: str) -> Iterator[Server]:
             _wait_until_ready(programs, folder)
             yield Server(folder, user, programs)
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # SIGTERM would wait for each client to go
             process.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
