@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from brski.errors import BundleRefused, ChainInvalid, StateError, Unavailable
+from brski.errors import BundleRefused, ChainInvalid, FileUnusable, StateError, Unavailable
 from brski.idevid.record import DeviceStatus, Presentation
 from brski.pki.keys import encode_spki
 from oem_backend import cli
@@ -252,6 +252,44 @@ def test_a_place_without_a_directory_is_told(directory: Directory) -> None:
         directory.place.open_to_read()
 
 
+def test_a_session_that_is_closed_says_so(directory: Directory) -> None:
+    session = directory.place.open_to_write()
+    session.close()
+    session.close()
+    for use in (
+        lambda: session.rows("SELECT 1", {}),
+        lambda: session.change("DELETE FROM device", {}),
+        lambda: session.run("SELECT 1"),
+        lambda: session.fill("device", ["serial_number"], []),
+        session.version,
+    ):
+        with pytest.raises(Unavailable, match="is closed"):
+            use()
+
+
+def test_a_constraint_that_breaks_is_told_in_our_terms(
+    directory: Directory, factory: Factory
+) -> None:
+    directory.load(factory, factory.make("SN-1"))
+    session = directory.place.open_to_write()
+    with pytest.raises(StateError, match=r"(?i)unique"), session.writing():
+        session.change(
+            "INSERT INTO issuing_chain (digest, idevid_issuer) "
+            "SELECT digest, idevid_issuer FROM issuing_chain",
+            {},
+        )
+    session.close()
+
+
+def test_staging_that_is_refused_leaves_no_transaction_open(directory: Directory) -> None:
+    session = directory.place.open_to_write()
+    with pytest.raises(BundleRefused), session.staging():
+        raise BundleRefused("half of it was there")
+    with session.writing():
+        session.rows("SELECT count(*) FROM device", {})
+    session.close()
+
+
 def test_two_loads_at_once_are_one_after_the_other(directory: Directory, factory: Factory) -> None:
     """The same bundle from two programs: loaded by one, already loaded for the other."""
     octets = factory.bundle([factory.make(f"SN-{number}") for number in range(20)])
@@ -381,7 +419,10 @@ def test_the_program_keeps_the_directory_in_postgresql(
     [
         ("postgresql://somebody:secret@/x", 2, "password_file"),
         ("postgresql:///nowhere?host=%2Fnowhere", 3, "nowhere"),
+        ("postgresql://somebody@/x?password=secret", 2, "password_file"),
+        ("postgresql://somebody@x:secret/x", 2, "not a URL"),
         ("mysql://x/y", 2, "url"),
+        ("mysql://somebody:secret@/x", 2, "url"),
     ],
 )
 def test_a_server_that_cannot_be_used_is_told(
@@ -397,13 +438,69 @@ def test_a_server_that_cannot_be_used_is_told(
     assert "Traceback" not in said
 
 
-def test_a_database_of_somebody_else_is_left_alone(server: Any) -> None:
+def engine_of_postgresql() -> Any:
+    require_library("asyncpg", extra="postgresql")
+    return pytest.importorskip("oem_backend.database.engine.postgresql")
+
+
+def test_a_password_that_cannot_be_read_is_not_shown(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.touch(0o600)
+    password.write_bytes(b"s\xe9cret\n")
+    place = engine_of_postgresql().PostgreSQLPlace("postgresql://x@/y", password)
+    with pytest.raises(FileUnusable, match="not UTF-8") as caught:
+        place.open_to_read()
+    assert "cret" not in caught.value.reason.replace(str(tmp_path), "")
+    assert caught.value.__suppress_context__
+
+
+def test_a_server_that_ends_in_mid_conversation_is_unavailable() -> None:
+    """Its client comes to an internal error then, and is not always told that it may come back."""
+    engine = engine_of_postgresql()
+    place = engine.PostgreSQLPlace("postgresql://x@/y")
+    for said in (
+        engine.asyncpg.InternalClientError("cannot switch to state 12"),
+        engine.asyncpg.ConnectionDoesNotExistError("closed"),
+        engine.asyncpg.InterfaceError("pool is closed"),
+        ConnectionResetError(),
+        TimeoutError(),
+    ):
+        with pytest.raises(Unavailable, match=str(said) or type(said).__name__):  # noqa: SIM117
+            with engine.translated(place):
+                raise said
+
+
+async def test_a_pool_is_closed_though_its_server_does_not_answer() -> None:
+    class Pool:
+        ended = False
+
+        async def close(self) -> None:
+            raise TimeoutError
+
+        def terminate(self) -> None:
+            self.ended = True
+
+    engine = engine_of_postgresql()
+    pool = Pool()
+    await engine.PooledRecords(pool, engine.PostgreSQLPlace("postgresql://x@/y")).close()
+    assert pool.ended
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("VALUES ('0099')", "version 99"),
+        ("VALUES ('v1.2')", "'v1.2'"),
+        ("SELECT '' LIMIT 0", "None"),
+    ],
+)
+def test_a_database_of_somebody_else_is_left_alone(server: Any, said: str, told: str) -> None:
     """Tables of another program are no directory; ours are made beside them."""
     engine = pytest.importorskip("oem_backend.database.engine.postgresql")
     url = server.new_database()
     name = url.partition("@/")[2].partition("?")[0]
     statements = (
-        "CREATE TABLE schema_version (version_num TEXT);INSERT INTO schema_version VALUES ('0099')"
+        f"CREATE TABLE schema_version (version_num TEXT); INSERT INTO schema_version {said}"
     )
     subprocess.run(
         [
@@ -412,5 +509,5 @@ def test_a_database_of_somebody_else_is_left_alone(server: Any) -> None:
         ],
         check=True,
     )
-    with pytest.raises(StateError, match="version 99"):
+    with pytest.raises(StateError, match=told):
         engine.PostgreSQLPlace(url).open_to_write()

@@ -17,7 +17,7 @@ import asyncpg
 
 from brski.edge.atomic_file import read_file
 from brski.edge.signers.file import check_private_mode
-from brski.errors import OnboardingError, StateError, Unavailable
+from brski.errors import FileUnusable, OnboardingError, StateError, Unavailable
 from brski.idevid.record import DeviceRecord
 from oem_backend.database.engine_settings import EngineSettings
 from oem_backend.database.port import AlreadyThere, Row, Values
@@ -38,7 +38,10 @@ LOOK_UP_S: Final = 5.0
 
 _NAME: Final = re.compile(r"(?<!:):([a-z_]+)\b")
 _VERSION: Final = "SELECT version_num FROM schema_version"
-_CHANGED: Final = "SELECT count(*), coalesce(max(number), 0) FROM {table}"
+_STEPS: Final = re.compile(r"[0-9]{1,9}")
+_CHANGED: Final = """
+SELECT (SELECT coalesce(max(number), 0) FROM bundle) + (SELECT coalesce(max(number), 0) FROM mark)
+"""
 
 T = TypeVar("T")
 
@@ -136,7 +139,10 @@ class PostgreSQLPlace:
         if self.password_file is None:
             return None
         check_private_mode(self.password_file)
-        return read_file(self.password_file).decode("utf-8").rstrip("\r\n")
+        try:
+            return read_file(self.password_file).decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:  # which would show a part of it
+            raise FileUnusable(f"{self.password_file} is not UTF-8") from None
 
     def __str__(self) -> str:
         parts = urlsplit(self.url)
@@ -146,7 +152,10 @@ class PostgreSQLPlace:
 async def _version_of(connection: Any) -> int | None:
     if await connection.fetchval("SELECT to_regclass('schema_version')") is None:
         return None
-    return int(await connection.fetchval(_VERSION))
+    found = await connection.fetchval(_VERSION)
+    if not _STEPS.fullmatch(str(found)):
+        raise StateError(f"the table schema_version says {str(found)[:40]!r}: no OEM database")
+    return int(found)
 
 
 async def _bring_up_to_date(connection: Any, place: PostgreSQLPlace) -> None:
@@ -187,30 +196,32 @@ class PostgreSQLSession:
     def rows(self, statement: str, values: Values) -> list[Row]:
         """See the port."""
         text, names = numbered(statement)
-        found = self._wait(self._connection.fetch(text, *(values[name] for name in names)))
+        found = self._wait(self._open().fetch(text, *(values[name] for name in names)))
         return [tuple(row) for row in found]
 
     def change(self, statement: str, values: Values) -> int:
         """See the port."""
         text, names = numbered(statement)
-        status = self._wait(self._connection.execute(text, *(values[name] for name in names)))
+        status = self._wait(self._open().execute(text, *(values[name] for name in names)))
         return int(status.rpartition(" ")[2])  # such as "INSERT 0 3"
 
     def run(self, statement: str) -> None:
         """See the port."""
-        self._wait(self._connection.execute(own(statement)))
+        self._wait(self._open().execute(own(statement)))
 
     def fill(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
         """See the port."""
+        self._wait(self._copy(self._open(), table, list(columns), rows))
+        self.run(f"ANALYZE {table}")
+
+    @staticmethod
+    async def _copy(connection: Any, table: str, columns: list[str], rows: Iterable[Row]) -> None:
         try:
-            self._wait(
-                self._connection.copy_records_to_table(
-                    table, columns=list(columns), records=rows, timeout=COMMAND_S
-                )
+            await connection.copy_records_to_table(
+                table, columns=columns, records=rows, timeout=COMMAND_S
             )
         except asyncpg.UniqueViolationError as err:
             raise AlreadyThere from err
-        self._wait(self._connection.execute(f"ANALYZE {table}"))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -232,7 +243,7 @@ class PostgreSQLSession:
 
     def version(self) -> int:
         """See the port."""
-        return self._wait(version_of(self._connection))
+        return self._wait(version_of(self._open()))
 
     def settle(self) -> None:
         """See the port."""
@@ -247,10 +258,12 @@ class PostgreSQLSession:
             self._runner.close()
             self._connection = None
 
-    def _wait(self, awaited: Awaitable[T]) -> T:
+    def _open(self) -> Any:
         if self._connection is None:
             raise Unavailable(f"database {self._place} is closed")
+        return self._connection
 
+    def _wait(self, awaited: Awaitable[T]) -> T:
         async def wait() -> T:
             return await awaited
 
@@ -259,10 +272,8 @@ class PostgreSQLSession:
 
 
 async def version_of(connection: Any) -> int:
-    """Bundles and marks are only ever added: their numbers tell whether there is a new one."""
-    bundles = await connection.fetchrow(_CHANGED.format(table="bundle"))
-    marks = await connection.fetchrow(_CHANGED.format(table="mark"))
-    return hash((*bundles, *marks))
+    """Bundles and marks are only ever added, under one lock, so their numbers only ever grow."""
+    return int(await connection.fetchval(_CHANGED))
 
 
 class PooledRecords:
@@ -298,7 +309,11 @@ class PooledRecords:
 
     async def close(self) -> None:
         """See the port."""
-        await self._pool.close()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._pool.close()
+        except (asyncpg.PostgresError, *_NO_CONNECTION):
+            self._pool.terminate()  # nobody is there to be told
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator[Any]:
@@ -312,15 +327,20 @@ def translated(place: PostgreSQLPlace) -> Iterator[None]:
     """Say in our terms what PostgreSQL, its client or the network said."""
     try:
         yield
-    except (OnboardingError, asyncpg.UniqueViolationError):
-        raise
     except asyncpg.PostgresError as err:
         may_pass = err.sqlstate is not None and err.sqlstate[:2] in _MAY_PASS
         kind = Unavailable if may_pass else StateError
         raise kind(f"database {place}: {err}") from err
-    except (OSError, TimeoutError, asyncpg.InterfaceError) as err:
-        raise Unavailable(f"database {place}: {err or type(err).__name__}") from err
+    except _NO_CONNECTION as err:
+        raise Unavailable(f"database {place}: {str(err) or type(err).__name__}") from err
 
 
+# The internal error is what asyncpg comes to when a server ends in the middle of its conversation.
+_NO_CONNECTION: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 # SQLSTATE classes: connection, transaction rolled back, resources, operator, system; and who may
 _MAY_PASS: Final = frozenset({"08", "40", "53", "55", "57", "58", "28"})

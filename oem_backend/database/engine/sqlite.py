@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from brski.edge.sqlite import database_error, transaction
-from brski.errors import Unavailable
+from brski.errors import OnboardingError, Unavailable
 from brski.idevid.record import DeviceRecord
 from oem_backend.database import schema
 from oem_backend.database.port import AlreadyThere, Row, Values
@@ -68,7 +68,12 @@ class SQLiteSession:
     def staging(self) -> Iterator[None]:
         """See the port; temporary tables alone are written, so ``BEGIN`` locks nobody out."""
         self.run("BEGIN")
-        yield
+        try:
+            yield
+        except BaseException:
+            with suppress(OnboardingError):
+                self.run("ROLLBACK")
+            raise
         self.run("COMMIT")
 
     def version(self) -> int:
