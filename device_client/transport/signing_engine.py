@@ -199,4 +199,8 @@ def _guarded(steps: Iterator[object]) -> Iterator[object]:
 
 
 def _told(error: Exception) -> str:
+    # An alert of tlslite-ng 0.8.2 whose message is an exception cannot be told as text.
+    message = getattr(error, "message", None)
+    if isinstance(message, Exception):
+        return str(message)
     return str(error) or type(error).__name__

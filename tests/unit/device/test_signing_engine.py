@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from brski.edge import tls_engine
@@ -207,6 +207,7 @@ def _is_record_version(flight: bytes, at: int) -> bool:
     at=st.integers(min_value=0, max_value=2500),
     by=st.integers(min_value=1, max_value=255),
 )
+@example(version=tls_engine.TLS_1_2, at=59, by=1)  # an alert that cannot be told as text
 def test_a_changed_octet_from_the_server_never_passes(version: int, at: int, by: int) -> None:
     """Wherever it is: no handshake comes of it, and the error is one of ours."""
     passed = 0
