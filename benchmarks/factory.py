@@ -20,7 +20,7 @@ from brski.seed.record import SeedRecord
 from oem_backend.executors.processes import ProcessExecutor
 from oem_backend.factory import work
 from oem_backend.factory.certify import Terms
-from oem_backend.factory.ledger import WantedKey
+from oem_backend.factory.ledger.at_work import WantedKey
 from oem_backend.factory.pipeline import Derivation, Work
 from oem_backend.public_keys import load_public_key
 

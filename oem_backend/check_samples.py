@@ -28,7 +28,7 @@ from oem_backend.database.port import Place
 from oem_backend.database.samples import check_samples as check_by_records
 from oem_backend.executors.port import Executor
 from oem_backend.factory.cli import peer_keys, worker_keys
-from oem_backend.factory.ledger import look_into_ledger
+from oem_backend.factory.ledger.file import look_into_ledger
 from oem_backend.factory.samples import CheckedBatch, Shelf, check_samples
 from oem_backend.factory.settings import FactoryFile, FactorySettings
 

@@ -11,7 +11,8 @@ from typing import Final
 
 from brski.errors import BatchRefused, SettingsError
 from brski.idevid.build_list import BuildList
-from oem_backend.factory.ledger import KnownList, Ledger
+from oem_backend.factory.ledger.file import Ledger
+from oem_backend.factory.ledger.lists import KnownList
 
 _REPLACE: Final = "a second certificate is an entry with replace"
 _ALIKE: Final = "the case of letters, 0 and O, and 1, I and L do not tell two devices apart"
@@ -46,34 +47,34 @@ def begin_list(wanted: BuildList, *, terms: bytes, idevid_issuer: bytes, ledger:
             _check_looks(number, idevid_issuer, ledger)
     except BatchRefused:
         if known is not None:
-            ledger.drop_list(known.number)
+            ledger.lists.drop(known.number)
         raise
     return number
 
 
 def _begun_before(wanted: BuildList, terms: bytes, ledger: Ledger) -> KnownList | None:
-    known = ledger.build_list(wanted.digest)
+    known = ledger.lists.find(wanted.digest)
     if known is None or known.terms == terms:
         return known
-    if ledger.is_certified_in_part(known.number):
+    if ledger.at_work.is_certified_in_part(known.number):
         raise SettingsError(
             f"build list {wanted.digest.hex()} was begun under other settings: name, keys, "
             "issuing chain, MASA URL or hardware type have changed since",
             hint="put them back, or have the list signed anew with another generation",
         )
-    ledger.drop_list(known.number)
+    ledger.lists.drop(known.number)
     return None
 
 
 def _number_of(known: KnownList | None, wanted: BuildList, terms: bytes, ledger: Ledger) -> int:
     if known is not None:
         return known.number
-    return ledger.begin_list(wanted.digest, wanted.header, terms, wanted.entries())
+    return ledger.lists.begin(wanted.digest, wanted.header, terms, wanted.entries())
 
 
 def _check_generation(wanted: BuildList, ledger: Ledger) -> None:
     header = wanted.header
-    last = ledger.finished_generation(header.product)
+    last = ledger.lists.finished_generation(header.product)
     if last is not None and header.generation <= last:
         raise BatchRefused(
             f"generation {header.generation} of {header.product!r} is not above {last}, "
@@ -82,13 +83,13 @@ def _check_generation(wanted: BuildList, ledger: Ledger) -> None:
 
 
 def _check_chips(number: int, wanted: BuildList, ledger: Ledger) -> None:
-    stray = ledger.entry_of_no_batch(number)
+    stray = ledger.contradictions.entry_of_no_batch(number)
     if stray is not None:
         chip_id, serial_number = stray
         raise BatchRefused(
             f"chip {chip_id.hex()} ({serial_number}) came in no batch that was taken in"
         )
-    for batch in ledger.batches_of(number):
+    for batch in ledger.batches.of_list(number):
         if batch.product != wanted.header.product:
             raise BatchRefused(
                 f"the list is for {wanted.header.product!r}, but has chips of a batch for "
@@ -98,13 +99,13 @@ def _check_chips(number: int, wanted: BuildList, ledger: Ledger) -> None:
 
 def _check_certified(number: int, wanted: BuildList, issuer: bytes, ledger: Ledger) -> None:
     """docs/oem-formats.md: ``replace`` is the only way to a second certificate, for ever."""
-    if known := ledger.certified_chip(number):
+    if known := ledger.contradictions.certified_chip(number):
         raise BatchRefused(
             f"chip {known.chip_id.hex()} ({known.serial_number}) was certified as "
             f"{known.certified_as} before",
             hint=_REPLACE,
         )
-    if known := ledger.certified_number(number, issuer):
+    if known := ledger.contradictions.certified_number(number, issuer):
         raise BatchRefused(
             f"serial number {known.serial_number} was certified under this issuer before, "
             f"for chip {known.certified_chip_id.hex()}",
@@ -112,7 +113,7 @@ def _check_certified(number: int, wanted: BuildList, issuer: bytes, ledger: Ledg
         )
     # notBefore is all that tells two certificates of one chip, number and issuer apart
     created = int(wanted.header.created_at.timestamp())
-    if known := ledger.not_later(number, issuer, created):
+    if known := ledger.contradictions.not_later(number, issuer, created):
         raise BatchRefused(
             f"{known.serial_number} has a certificate of the list's date or a later one",
             hint="created must be after that of the list that it replaces",
@@ -132,9 +133,9 @@ def _check_waiting(number: int, ledger: Ledger) -> None:
 
 def _check_looks(number: int, issuer: bytes, ledger: Ledger) -> None:
     """docs/oem-formats.md: whoever reads a label must not take one device for another."""
-    if alike := ledger.alike(number):
+    if alike := ledger.contradictions.alike(number):
         raise BatchRefused(f"serial numbers {alike[0]} and {alike[1]} look alike", hint=_ALIKE)
-    if alike := ledger.alike_in_use(number, issuer):
+    if alike := ledger.contradictions.alike_in_use(number, issuer):
         raise BatchRefused(
             f"serial number {alike[0]} looks like {alike[1]}, which is in use under this issuer",
             hint=_ALIKE,

@@ -24,7 +24,8 @@ from brski.idevid.bundle import (
     open_bundle,
 )
 from brski.pki.signer import Signer
-from oem_backend.factory.ledger import KeptBundle, Made
+from oem_backend.factory.ledger.at_work import Made
+from oem_backend.factory.ledger.lists import KeptBundle
 
 _COPY_OCTETS: Final = 1 << 20
 

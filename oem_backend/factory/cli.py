@@ -28,7 +28,7 @@ from brski.seed.recipient_key import HybridPublicKey
 from oem_backend.executors.port import Executor
 from oem_backend.factory.found import TokenPlace, found_factory
 from oem_backend.factory.intake import Keys, take_in
-from oem_backend.factory.ledger import Ledger, look_into_ledger, open_ledger
+from oem_backend.factory.ledger.file import Ledger, look_into_ledger, open_ledger
 from oem_backend.factory.line import Line, MakeReport, make_bundles
 from oem_backend.factory.pki import ALGORITHMS, ISSUING
 from oem_backend.factory.settings import FactoryFile, FactorySettings, PeerSettings

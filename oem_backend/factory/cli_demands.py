@@ -19,11 +19,11 @@ from brski.errors import SettingsError, Unavailable
 from oem_backend.executors.port import Executor
 from oem_backend.factory.cli import AsJSON, SettingsFile, at_work, line_of, tell
 from oem_backend.factory.inbox import Inbox
+from oem_backend.factory.ledger.waiting import DemandOutcome
 from oem_backend.factory.line import Line
 from oem_backend.factory.on_demand import Budget, Desk, register_list
 from oem_backend.factory.settings import FactoryFile, FactorySettings, OnDemandSettings
 from oem_backend.factory.vault_use import using_vault
-from oem_backend.factory.waiting import DemandOutcome
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from brski.pki.signer import PublicKey
 from brski.seed.batch_file import SeedBatch
 from brski.seed.formats import BatchFormat, RecipientIds, format_of, open_any_batch
 from oem_backend.executors.port import Executor
-from oem_backend.factory.ledger import Ledger
+from oem_backend.factory.ledger.file import Ledger
 from oem_backend.factory.seal import encode_sealing, parse_sealed, seal_chunk
 from oem_backend.factory.vault.keeper import VaultUse
 from oem_backend.factory.work import SealedChunk, SeenChip, check_chunk, encode_check, parse_seen
@@ -116,7 +116,7 @@ def take_in(
     """
     with open_input(path) as stream:
         batch = open_any_batch(stream, vendors, keys.recipients)
-        if ledger.batch(batch.digest) is not None:
+        if ledger.batches.find(batch.digest) is not None:
             _erase_copy(store, batch.digest, vault)
             return _report(batch, Intake.ALREADY)
         _check_place(batch, ledger, accept_gap=accept_gap)
@@ -125,7 +125,7 @@ def take_in(
     try:
         _check_and_enter(kept, batch.digest, vendors, keys, ledger, executor, progress, vault)
     except BaseException:
-        if ledger.batch(batch.digest) is None:
+        if ledger.batches.find(batch.digest) is None:
             kept.unlink(missing_ok=True)
         raise
     _erase_copy(store, batch.digest, vault)
@@ -147,17 +147,17 @@ def _check_place(batch: SeedBatch, ledger: Ledger, *, accept_gap: bool) -> None:
     """
     header = batch.header
     place = f"{header.vendor_id}/{header.product}"
-    standing = ledger.batch_at(header.vendor_id, header.product, header.sequence)
+    standing = ledger.batches.at(header.vendor_id, header.product, header.sequence)
     if standing is not None:
         raise _equivocation(f"{place}/{header.sequence} was taken in as {standing.digest.hex()}")
-    after = ledger.batch_at(header.vendor_id, header.product, header.sequence + 1)
+    after = ledger.batches.at(header.vendor_id, header.product, header.sequence + 1)
     if after is not None and after.predecessor != batch.digest:
         raise _equivocation(
             f"{place}/{after.sequence}, which was taken in, names another predecessor"
         )
     if header.sequence == 1:
         return
-    before = ledger.batch_at(header.vendor_id, header.product, header.sequence - 1)
+    before = ledger.batches.at(header.vendor_id, header.product, header.sequence - 1)
     if before is not None and before.digest != header.predecessor:
         raise _equivocation(
             f"it names another predecessor than the batch that was taken in as "
@@ -206,7 +206,7 @@ def _check_and_enter(
             else _sealed_chips(batch, keys, executor, progress, vault)
         )
         with closing(seen):
-            ledger.take_in(digest, batch.header, seen)
+            ledger.batches.take_in(digest, batch.header, seen)
 
 
 def _seen_chips(

@@ -30,7 +30,8 @@ from oem_backend.factory.build_lists import begin_list
 from oem_backend.factory.bundles import bundle_name, hand_out, keep_bundle, places_of
 from oem_backend.factory.certify import Terms
 from oem_backend.factory.intake import Keys, Progress, no_progress
-from oem_backend.factory.ledger import Ledger, TakenBatch
+from oem_backend.factory.ledger.batches import TakenBatch
+from oem_backend.factory.ledger.file import Ledger
 from oem_backend.factory.pipeline import Derivation, Work
 from oem_backend.factory.seeds import Seeds
 from oem_backend.factory.vault.keeper import VaultUse
@@ -123,14 +124,14 @@ def make_bundles(
     """
     with open_input(build_list) as file:
         wanted = open_build_list(file, line.assemblers)
-        known = ledger.build_list(wanted.digest)
+        known = ledger.lists.find(wanted.digest)
         if known is not None and known.finished:
             return _hand_out(line, wanted, known.number, out, ledger, certified=0, repeated=True)
         terms = check_terms(line, wanted)
         number = begin_list(
             wanted, terms=terms_digest(line), idevid_issuer=idevid_issuer_of(line), ledger=ledger
         )
-    batches = ledger.batches_of(number)
+    batches = ledger.batches.of_list(number)
     places_of(out, wanted.digest, [batch.digest for batch in batches])
     certified = _certify_chunks(
         line, terms, wanted.digest, number, batches, ledger, executor, progress
@@ -145,14 +146,14 @@ def make_bundles(
             keep_bundle(
                 folder,
                 _origin(line, wanted, batch),
-                ledger.made(number, batch.number),
+                ledger.at_work.made(number, batch.number),
                 revocations,
                 line.bundling,
             ),
         )
         for batch in batches
     ]
-    ledger.finish_list(number, idevid_issuer_of(line), kept)
+    ledger.lists.finish(number, idevid_issuer_of(line), kept)
     return _hand_out(line, wanted, number, out, ledger, certified=certified, repeated=False)
 
 
@@ -237,7 +238,7 @@ def _certify_chunks(
     executor: Executor,
     progress: Progress,
 ) -> int:
-    chunks = ledger.chunks_of(number)
+    chunks = ledger.at_work.chunks_of(number)
     left = [(batch, index) for batch, index, done in chunks if not done]
     _log_use(line, build_list_digest, number, batches, left, ledger)
     work = Work(
@@ -250,7 +251,7 @@ def _certify_chunks(
     progress(done, len(chunks))
     certified = 0
     for made in work.certificates(executor):
-        ledger.keep_chunk(made)
+        ledger.at_work.keep_chunk(made)
         done, certified = done + 1, certified + len(made)
         progress(done, len(chunks))
     return certified
@@ -271,7 +272,7 @@ def _derivations(
             continue
         with line.seeds.chunks_of(batch.digest, elsewhere=prove) as chunk_of:
             for index in indices:
-                wanted = tuple(ledger.wanted_keys(number, batch.number, index))
+                wanted = tuple(ledger.at_work.wanted_keys(number, batch.number, index))
                 yield Derivation(
                     chunk=chunk_of(index, [key.chip_id for key in wanted]),
                     batch_digest=batch.digest,
@@ -293,7 +294,7 @@ def _log_use(
         return
     wanted = {
         batch.digest: sum(
-            len(tuple(ledger.wanted_keys(number, of, index)))
+            len(tuple(ledger.at_work.wanted_keys(number, of, index)))
             for of, index in left
             if of == batch.number
         )
@@ -307,7 +308,7 @@ def _log_use(
 
 def _revocations(number: int, line: Line, ledger: Ledger) -> Mapping[int, Sequence[Revocation]]:
     by_place: defaultdict[int, list[Revocation]] = defaultdict(list)
-    for place, revocation in ledger.revocations(number, idevid_issuer_of(line)):
+    for place, revocation in ledger.at_work.revocations(number, idevid_issuer_of(line)):
         by_place[place].append(revocation)
     return by_place
 
@@ -322,7 +323,7 @@ def _hand_out(
     certified: int,
     repeated: bool,
 ) -> MakeReport:
-    kept = ledger.bundles_of(number)
+    kept = ledger.lists.bundles_of(number)
     if not kept:
         raise BatchRefused(
             f"build list {wanted.digest.hex()} was registered: its devices are certified on demand"

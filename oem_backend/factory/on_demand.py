@@ -26,10 +26,11 @@ from oem_backend.factory.build_lists import begin_list
 from oem_backend.factory.bundles import hand_out, keep_bundle
 from oem_backend.factory.certify import Terms
 from oem_backend.factory.inbox import Inbox
-from oem_backend.factory.ledger import Ledger, Made
+from oem_backend.factory.ledger.at_work import Made
+from oem_backend.factory.ledger.file import Ledger
+from oem_backend.factory.ledger.waiting import DemandOutcome, WaitingDevice
 from oem_backend.factory.line import Line, check_terms, idevid_issuer_of, terms_digest
 from oem_backend.factory.pipeline import check_proof
-from oem_backend.factory.waiting import DemandOutcome, WaitingDevice
 from oem_backend.factory.work import (
     derive_demanded,
     encode_demanded,
@@ -71,7 +72,7 @@ def register_list(line: Line, build_list: Path, *, ledger: Ledger) -> Registered
     """
     with open_input(build_list) as file:
         wanted = open_build_list(file, line.assemblers)
-        known = ledger.build_list(wanted.digest)
+        known = ledger.lists.find(wanted.digest)
         repeated = known is not None and known.finished
         if not repeated:
             if any(entry.replace for entry in wanted.entries()):

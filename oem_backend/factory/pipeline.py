@@ -25,7 +25,7 @@ from oem_backend.factory.certify import (
     encode_certification,
     parse_certified,
 )
-from oem_backend.factory.ledger import WantedKey
+from oem_backend.factory.ledger.at_work import WantedKey
 from oem_backend.factory.work import (
     AnyChunk,
     DerivedKey,

@@ -34,7 +34,9 @@ from oem_backend.factory.diagnosis import (
     parse_diagnoses,
 )
 from oem_backend.factory.intake import Keys, batch_path
-from oem_backend.factory.ledger import CertifiedChip, Ledger, TakenBatch
+from oem_backend.factory.ledger.batches import TakenBatch
+from oem_backend.factory.ledger.file import Ledger
+from oem_backend.factory.ledger.given_out import CertifiedChip
 from oem_backend.factory.work import SealedChunk
 
 Places: TypeAlias = Mapping[tuple[str, bytes], CertifiedChip]  # by serial number and batch digest
@@ -73,7 +75,7 @@ def check_samples(
 
     docs/check-samples.md.
     """
-    chips = ledger.certified_chips([sample.serial_number for sample in samples])
+    chips = ledger.given_out.chips([sample.serial_number for sample in samples])
     published, holders = _read_bundles(samples, chips, shelf)
     compared, unknown = compare(samples, published, holders)
     places = {(chip.serial_number, chip.batch_digest): chip for chip in chips}
@@ -86,7 +88,7 @@ def check_samples(
 
 
 def _taken(ledger: Ledger, digest: bytes) -> TakenBatch:
-    batch = ledger.batch(digest)
+    batch = ledger.batches.find(digest)
     if batch is None:
         raise StateError(f"the ledger has lost batch {digest.hex()}")
     return batch
@@ -195,4 +197,4 @@ def _as_serial_number(ledger: Ledger, cause: Cause, detail: str) -> str:
     """Another chip by its serial number, where it has one."""
     if cause not in (Cause.SWAPPED_IDENTITY, Cause.SWAPPED_SEED, Cause.SWAPPED_CHIP_ID):
         return detail
-    return ledger.serial_number_of(bytes.fromhex(detail)) or detail
+    return ledger.given_out.serial_number_of(bytes.fromhex(detail)) or detail

@@ -15,7 +15,7 @@ from brski.seed.batch_file import SeedBatch
 from brski.seed.formats import open_any_batch
 from brski.seed.vault_log import Action
 from oem_backend.factory.intake import Keys, batch_path
-from oem_backend.factory.ledger import Ledger
+from oem_backend.factory.ledger.file import Ledger
 from oem_backend.factory.vault.keeper import Vault, VaultUse
 from oem_backend.factory.vault.kept import KeptChunk
 from oem_backend.factory.work import AnyChunk, SealedChunk
@@ -43,7 +43,7 @@ class Seeds:
             return
         for digest in digests:
             path = batch_path(self.store, digest)
-            if path.exists() and ledger.is_certified_whole(digest):
+            if path.exists() and ledger.batches.is_certified_whole(digest):
                 erase_file(path)
 
     def log_use(self, subject: str, wanted: Mapping[bytes, int]) -> None:

@@ -157,4 +157,4 @@ def vault_app(make_executor: MakeExecutor) -> typer.Typer:
 
 def _unknown_batches(desk: VaultDesk) -> list[bytes]:
     batches = dict.fromkeys(c.place.batch_digest for c in desk.vault.database.chunks())
-    return [digest for digest in batches if desk.ledger.batch(digest) is None]
+    return [digest for digest in batches if desk.ledger.batches.find(digest) is None]

@@ -12,7 +12,7 @@ from brski.errors import BatchRefused, SettingsError
 from brski.seed.vault_log import Use
 from oem_backend.executors.port import Executor
 from oem_backend.factory.intake import batch_path
-from oem_backend.factory.ledger import Ledger
+from oem_backend.factory.ledger.file import Ledger
 from oem_backend.factory.settings import FactorySettings
 from oem_backend.factory.vault.database import StoredChunk
 from oem_backend.factory.vault.keeper import Vault
@@ -107,7 +107,7 @@ def find_record(
         BatchRefused: no such device or chip, or its seed is not in the vault.
     """
     chip_id = octets_of(chip, "--chip") if chip is not None else _chip_of(desk, serial or "")
-    place = desk.ledger.place_of_chip(chip_id)
+    place = desk.ledger.batches.place_of_chip(chip_id)
     if place is None:
         raise BatchRefused(f"chip {chip_id.hex()} came in no batch that was taken in")
     chunk = desk.vault.database.chunk(*place)
@@ -132,7 +132,7 @@ def octets_of(text: str, option: str) -> bytes:
 
 
 def _chip_of(desk: VaultDesk, serial_number: str) -> bytes:
-    found = desk.ledger.chips_of_number(serial_number)
+    found = desk.ledger.given_out.chips_of_number(serial_number)
     if not found:
         raise BatchRefused(f"no certificate stands for serial number {serial_number!r}")
     if len({chip_id for _, chip_id in found}) > 1:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from oem_backend.cli import main
 from oem_backend.factory.intake import take_in
-from oem_backend.factory.ledger import open_ledger
+from oem_backend.factory.ledger.file import open_ledger
 from oem_backend.factory.line import make_bundles
 from tests.kit import factory
 from tests.kit.factory import FactoryKit

@@ -35,25 +35,27 @@ sys.exit(main(sys.argv[4:]))
 """
 PROGRAM = "import sys; from oem_backend.cli import main; sys.exit(main())"
 INTAKE, LINE = "oem_backend.factory.intake", "oem_backend.factory.line"
-LEDGER = "oem_backend.factory.ledger:Ledger"
+BATCHES = "oem_backend.factory.ledger.batches:Batches"
+LISTS = "oem_backend.factory.ledger.lists:BuildLists"
+AT_WORK = "oem_backend.factory.ledger.at_work:AtWork"
 INTAKE_STEPS = [
     (INTAKE, "_keep", "before"),
     (INTAKE, "_keep", "after"),
-    (LEDGER, "_enter_chips", "after"),  # the first of two chunks, in the middle of the transaction
-    (LEDGER, "take_in", "after"),
+    (BATCHES, "_enter_chips", "after"),  # the first of two chunks, in the middle of the transaction
+    (BATCHES, "take_in", "after"),
 ]
 # In the order in which they come: what is before a step has been done by the runs before.
 MAKE_STEPS = [
     (LINE, "begin_list", "before"),
-    (LEDGER, "begin_list", "after"),  # in the middle of the transaction
+    (LISTS, "begin", "after"),  # in the middle of the transaction
     (LINE, "begin_list", "after"),
-    (LEDGER, "keep_chunk", "before"),
-    (LEDGER, "keep_chunk", "after"),  # the first of two chunks
-    (LEDGER, "keep_chunk", "after"),  # the second
+    (AT_WORK, "keep_chunk", "before"),
+    (AT_WORK, "keep_chunk", "after"),  # the first of two chunks
+    (AT_WORK, "keep_chunk", "after"),  # the second
     (LINE, "keep_bundle", "before"),
     (LINE, "keep_bundle", "after"),
-    (LEDGER, "finish_list", "before"),
-    (LEDGER, "finish_list", "after"),
+    (LISTS, "finish", "before"),
+    (LISTS, "finish", "after"),
     (LINE, "hand_out", "before"),
     (LINE, "hand_out", "after"),
 ]

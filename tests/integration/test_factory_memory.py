@@ -37,7 +37,8 @@ SCRIPT = """
 import base64, sys
 from oem_backend import cli
 from oem_backend.executors.processes import ProcessExecutor
-from oem_backend.factory.ledger import Ledger
+from oem_backend.factory.ledger.at_work import AtWork
+from oem_backend.factory.ledger.batches import Batches
 cli.harden_process = lambda: None
 how, control, batch, built, settings, out, *more = sys.argv[1:]
 control = bytes.fromhex(control)[::-1]
@@ -52,8 +53,8 @@ def stopping(genuine):
         barrier()
         return genuine(*arguments)
     return stop
-Ledger._enter_chips = stopping(Ledger._enter_chips)
-Ledger.keep_chunk = stopping(Ledger.keep_chunk)
+Batches._enter_chips = stopping(Batches._enter_chips)
+AtWork.keep_chunk = stopping(AtWork.keep_chunk)
 assert cli.main(["factory", "intake", batch, "-s", settings]) == 0
 assert cli.main(["factory", "make", built, "-o", out, "-s", settings]) == 0
 barrier()

@@ -13,7 +13,7 @@ import pytest
 
 from brski.pki import cbor
 from oem_backend.factory.work import SealedChunk, encode_derivation
-from tests.integration.test_factory_kill import LEDGER, PROGRAM, WRAPPER
+from tests.integration.test_factory_kill import AT_WORK, PROGRAM, WRAPPER
 from tests.kit import factory
 from tests.kit.factory import FactoryKit
 from tests.kit.programs import require_program
@@ -65,11 +65,13 @@ def test_what_was_on_record_when_it_was_killed_is_not_signed_anew(
     built = kit.build_list(factory.serials(records))
     oem(kit, "intake", kit.batch(records, records_a_chunk=3)[0])
     out = tmp_path / "bundle"
-    oem(kit, "make", built, "-o", out, killed=(LEDGER, "keep_chunk", "after"))
+    oem(kit, "make", built, "-o", out, killed=(AT_WORK, "keep_chunk", "after"))
     with kit.ledger() as ledger:
-        number = ledger.build_list(_digest(kit)).number  # type: ignore[union-attr]  # it was begun
-        batch = ledger.batches_of(number)[0].number
-        before = {made.serial_number: made.certificate for made in ledger.made(number, batch)}
+        number = ledger.lists.find(_digest(kit)).number  # type: ignore[union-attr]  # it was begun
+        batch = ledger.batches.of_list(number)[0].number
+        before = {
+            made.serial_number: made.certificate for made in ledger.at_work.made(number, batch)
+        }
     assert len(before) == 3
     assert json.loads(oem(kit, "make", built, "-o", out))["certified"] == 3
     after = {record.serial_number: record.certificate for record in kit.records("../bundle")}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from oem_backend.factory.ledger import open_ledger
+from oem_backend.factory.ledger.file import open_ledger
 from tests.kit import factory
 from tests.kit.factory import FactoryKit
 from tests.kit.programs import require_program
@@ -100,7 +100,7 @@ def _interrupted(
 def test_intake_is_done_once_there_is_room(tmp_path: Path, namespace: list[str]) -> None:
     kit, batch, _ = _founded(tmp_path)
     with kit.ledger() as ledger:
-        assert ledger.batch(bytes(32)) is None
+        assert ledger.batches.find(bytes(32)) is None
     ends = []
     for spare in (0, 8 * KIB, 40 * KIB, 80 * KIB, 4096 * KIB):
         status, said = _interrupted(kit, namespace, spare, ["factory", "intake", str(batch)])

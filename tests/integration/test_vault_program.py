@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_factory_kill import INTAKE, LEDGER, PROGRAM, WRAPPER, killed
+from tests.integration.test_factory_kill import BATCHES, INTAKE, PROGRAM, WRAPPER, killed
 from tests.kit import factory, vault
 from tests.kit.factory import FactoryKit
 from tests.kit.vault import opened, told
@@ -27,7 +27,7 @@ INTAKE_STEPS = [
     (DATABASE, "set_head", "after"),
     (KEEPER, "write_witness", "before"),  # the vault is durable, the ledger knows nothing
     (KEEPER, "write_witness", "after"),
-    (LEDGER, "take_in", "after"),  # the ledger knows, the batch is still in the store
+    (BATCHES, "take_in", "after"),  # the ledger knows, the batch is still in the store
     (INTAKE, "erase_file", "before"),
 ]
 FOUNDING = "oem_backend.factory.vault.founding"

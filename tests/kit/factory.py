@@ -41,7 +41,7 @@ from brski_lab.pki import write_signing_key
 from oem_backend.executors.port import Executor, Task
 from oem_backend.factory.found import TokenPlace, found_factory
 from oem_backend.factory.intake import IntakeReport, Keys, take_in
-from oem_backend.factory.ledger import Ledger, open_ledger
+from oem_backend.factory.ledger.file import Ledger, open_ledger
 from oem_backend.factory.line import Line, MakeReport, make_bundles
 from oem_backend.factory.settings import FactoryFile
 from oem_backend.public_keys import load_public_key

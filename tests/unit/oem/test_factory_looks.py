@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from brski.edge.sqlite import connect, migrate
 from brski.errors import BatchRefused
 from brski.seed.record import SeedRecord
-from oem_backend.factory import ledger as ledgers
 from oem_backend.factory.intake import Intake
+from oem_backend.factory.ledger.contradictions import _ALIKE_IN_USE
+from oem_backend.factory.ledger.file import open_ledger
+from oem_backend.factory.ledger.schema import SCHEMA
 from oem_backend.factory.line import Line
 from oem_backend.factory.looks import look_of
 from oem_backend.factory.on_demand import register_list
@@ -122,7 +124,7 @@ def test_the_index_is_used(kit: FactoryKit) -> None:
     """A scan for each entry would make a million entries take for ever."""
     connection = connect(kit.store / "ledger.db")
     plan = connection.execute(
-        f"EXPLAIN QUERY PLAN {ledgers._ALIKE_IN_USE}", {"list": 1, "issuer": bytes(20)}
+        f"EXPLAIN QUERY PLAN {_ALIKE_IN_USE}", {"list": 1, "issuer": bytes(20)}
     ).fetchall()
     connection.close()
     assert any("certificate_by_look" in row[3] for row in plan)
@@ -130,10 +132,10 @@ def test_the_index_is_used(kit: FactoryKit) -> None:
 
 def test_an_older_ledger_gets_the_index(tmp_path: Path) -> None:
     connection = connect(tmp_path / "ledger.db")
-    migrate(connection, ledgers._SCHEMA[:1])
+    migrate(connection, SCHEMA[:1])
     connection.close()
-    with ledgers.open_ledger(tmp_path / "ledger.db") as ledger:
-        assert ledger.alike_in_use(1, bytes(20)) is None
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        assert ledger.contradictions.alike_in_use(1, bytes(20)) is None
 
 
 @given(st.text(alphabet="0oO1iIlLaA-", max_size=8))

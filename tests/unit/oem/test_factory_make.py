@@ -30,7 +30,8 @@ from brski.pki.keys import encode_spki, load_spki, parse_certificate, spki_of
 from brski.seed.profiles import profile
 from brski.seed.record import SeedRecord
 from oem_backend.factory import work
-from oem_backend.factory.ledger import Ledger
+from oem_backend.factory.ledger.at_work import AtWork
+from oem_backend.factory.ledger.lists import BuildLists
 from oem_backend.factory.work import DerivedKey, parse_derived, proof_octets
 from tests.kit import factory, pki
 from tests.kit.factory import CREATED, FactoryKit, InProcess
@@ -511,10 +512,18 @@ class CutOff(BaseException):
     """The power went."""
 
 
-@pytest.mark.parametrize("step", ["begin_list", "keep_chunk", "finish_list", "bundles_of"])
+@pytest.mark.parametrize(
+    ("room", "step"),
+    [
+        (BuildLists, "begin"),
+        (AtWork, "keep_chunk"),
+        (BuildLists, "finish"),
+        (BuildLists, "bundles_of"),
+    ],
+)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_run_that_was_cut_off_ends_with_the_same_octets(
-    kit: FactoryKit, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+    kit: FactoryKit, monkeypatch: pytest.MonkeyPatch, room: type, step: str, when: str
 ) -> None:
     """Stopped around a step of the ledger, it is taken up there and gives what it would have."""
     records = factory.chips(7)
@@ -524,7 +533,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_octets(
     kit.make(built, "whole")
     kit.store.rename(kit.folder / "former store")
     kit.take(path)
-    genuine = getattr(Ledger, step)
+    genuine = getattr(room, step)
 
     def cut_off(*arguments: object) -> None:
         if when == "after":
@@ -532,7 +541,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_octets(
         raise CutOff
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, step, cut_off)
+        patch.setattr(room, step, cut_off)
         with pytest.raises(CutOff):
             kit.make(built)
     assert not (kit.folder / "bundle").exists()

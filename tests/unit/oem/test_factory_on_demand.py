@@ -19,8 +19,8 @@ from brski.seed.profiles import profile
 from brski.seed.record import SeedRecord
 from oem_backend.factory import on_demand
 from oem_backend.factory.inbox import Inbox
+from oem_backend.factory.ledger.waiting import DemandOutcome, Waiting
 from oem_backend.factory.on_demand import DAY_S, Budget, Desk, Registered, register_list
-from oem_backend.factory.waiting import DemandOutcome, Waiting
 from oem_backend.factory.work import (
     SealedChunk,
     derive_demanded,
@@ -319,7 +319,7 @@ def test_what_was_certified_does_not_wait(room: Room) -> None:
 def test_the_worker_compares(room: Room) -> None:
     """Nothing of the key leaves it where the digest is another."""
     with room.kit.ledger() as ledger:
-        taken = ledger.batch_at("vendor", "sensor", 1)
+        taken = ledger.batches.at("vendor", "sensor", 1)
         assert taken is not None
     with room.kit.line.seeds.open_taken(taken.digest) as opened:
         chunk = SealedChunk(
