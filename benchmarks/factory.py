@@ -12,6 +12,7 @@ from typing import Final
 from benchmarks.desk import CREATED, chip_id, chips, lay_out, serial_number
 from benchmarks.measure import Options
 from brski.edge.signers.file import load_signer
+from brski.edge.signers.public_key import load_public_key
 from brski.pki.signer import Signer
 from brski.seed.batch_file import SeedBatch, open_batch
 from brski.seed.profiles import profile
@@ -22,7 +23,6 @@ from oem_backend.factory import work
 from oem_backend.factory.certify import Terms
 from oem_backend.factory.ledger.at_work import WantedKey
 from oem_backend.factory.pipeline import Derivation, Work
-from oem_backend.public_keys import load_public_key
 
 _ONE_CORE: Final = 10_000  # devices
 _CHUNKS: Final = 16

@@ -17,6 +17,7 @@ from cryptography import x509
 
 from brski.edge.atomic_file import open_atomically, write_atomically
 from brski.edge.signers.file import load_chain, load_signer
+from brski.edge.signers.public_key import load_public_key
 from brski.idevid.build_list import BuildEntry, BuildListWriter
 from brski.idevid.bundle import open_bundle
 from brski.idevid.record import DeviceRecord, Presentation
@@ -26,7 +27,6 @@ from brski_lab.children import ROOM, Children, open_socket, port_of
 from brski_lab.shell import Shell
 from brski_lab.vendor import MAIN, Batch, chip_ids, seed_of
 from device_client.identity.from_seed import Fuse, write_fuse
-from oem_backend.public_keys import load_public_key
 
 VENDOR: Final = "example-silicon"
 FACTORY: Final = "factory-1"

@@ -16,6 +16,7 @@ from brski.edge.atomic_file import open_input
 from brski.edge.cli import REFUSED, print_json, printable
 from brski.edge.serve import run_loop
 from brski.edge.signers.file import load_chain, load_private_key
+from brski.edge.signers.public_key import load_public_key
 from brski.errors import SettingsError
 from brski.pki.chain import TrustAnchors
 from brski.pki.signer import PublicKey
@@ -39,7 +40,6 @@ from oem_backend.database.marks import Mark
 from oem_backend.database.opening import open_reader
 from oem_backend.database.service import serve_devices
 from oem_backend.database.settings import DatabaseSettings
-from oem_backend.public_keys import load_public_key
 
 app = typer.Typer(
     help="""The manufacturer's directory of devices: public certificates, and what became of them.

@@ -21,6 +21,7 @@ from brski.edge.atomic_file import read_file
 from brski.edge.cli import print_json, printable
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import load_signer
+from brski.edge.signers.public_key import load_public_key
 from brski.errors import SettingsError, Unavailable
 from brski.pki.signer import PublicKey
 from brski.seed.cms_keys import CMSPublicKey
@@ -33,7 +34,6 @@ from oem_backend.factory.line import Line, MakeReport, make_bundles
 from oem_backend.factory.pki import ALGORITHMS, ISSUING
 from oem_backend.factory.settings import FactoryFile, FactorySettings, PeerSettings
 from oem_backend.factory.vault_use import using_vault
-from oem_backend.public_keys import load_public_key
 
 log = logging.getLogger(__name__)
 

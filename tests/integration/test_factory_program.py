@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from brski.edge.cli import DONE, MISUSE, REFUSED, TRY_AGAIN
+from brski.edge.signers.public_key import load_public_key
 from brski.pki.keys import encode_spki
 from brski.seed.profiles import profile
 from brski.seed.record import SeedRecord
 from oem_backend.database.loader import load_bundle
 from oem_backend.database.opening import open_reader
-from oem_backend.public_keys import load_public_key
 from tests.kit import factory
 from tests.kit.factory import CREATED, FactoryKit, private_octets
 

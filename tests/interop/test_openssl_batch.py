@@ -16,6 +16,7 @@ import pytest
 
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import load_signer
+from brski.edge.signers.public_key import load_public_key
 from brski.errors import BatchRefused, Malformed, OnboardingError, SettingsError, UnknownFormat
 from brski.seed.batch import BatchHeader, build_header
 from brski.seed.batch_file import SeedBatch
@@ -27,7 +28,6 @@ from brski_lab.cli import main as lab
 from oem_backend.cli import main as oem
 from oem_backend.factory.intake import Intake, Keys
 from oem_backend.factory.settings import FactoryFile
-from oem_backend.public_keys import load_public_key
 from tests.kit import factory
 from tests.kit.programs import require_program
 

@@ -25,6 +25,7 @@ from brski.edge.atomic_file import write_atomically
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import load_signer
 from brski.edge.signers.key import KeySigner
+from brski.edge.signers.public_key import load_public_key
 from brski.idevid.build_list import BuildEntry, BuildListWriter
 from brski.idevid.bundle import Revocation, open_bundle
 from brski.idevid.record import DeviceRecord, Presentation
@@ -44,7 +45,6 @@ from oem_backend.factory.intake import IntakeReport, Keys, take_in
 from oem_backend.factory.ledger.file import Ledger, open_ledger
 from oem_backend.factory.line import Line, MakeReport, make_bundles
 from oem_backend.factory.settings import FactoryFile
-from oem_backend.public_keys import load_public_key
 
 CREATED = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 

@@ -9,10 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from brski.edge.settings import load_settings
+from brski.edge.signers.public_key import load_public_key
 from brski.errors import FileUnusable, KeyUnusable, SettingsError
 from oem_backend.database.registrars import Usage
 from oem_backend.database.settings import OEMSettings
-from oem_backend.public_keys import load_public_key
 from tests.kit import pki
 
 CONF = Path(__file__).parents[3] / "conf" / "oem.toml"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brski.edge.signers.public_key import load_public_key
 from brski.edge.sqlite import connect, migrate
 from brski.errors import BatchRefused
 from brski.seed.record import SeedRecord
@@ -22,7 +23,6 @@ from oem_backend.factory.ledger.schema import SCHEMA
 from oem_backend.factory.line import Line
 from oem_backend.factory.looks import look_of
 from oem_backend.factory.on_demand import register_list
-from oem_backend.public_keys import load_public_key
 from tests.kit import factory, pki
 from tests.kit.factory import FactoryKit
 

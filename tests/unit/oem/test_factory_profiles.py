@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from brski.edge.signers.public_key import load_public_key
 from brski.errors import BatchRefused, UnknownFormat
 from brski.idevid.bundle import open_bundle
 from brski.pki.chain import TrustAnchors
@@ -15,7 +16,6 @@ from brski.pki.keys import encode_spki, parse_certificate, spki_of
 from brski.seed.profiles import NAMES, profile
 from brski.seed.record import SeedRecord
 from brski.seed.secret import Seed
-from oem_backend.public_keys import load_public_key
 from tests.kit import factory
 from tests.kit.factory import CREATED, FactoryKit
 

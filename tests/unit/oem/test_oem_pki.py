@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from brski.edge.adapters import open_adapter
 from brski.edge.signers.file import load_chain, write_chain
 from brski.edge.signers.pkcs11 import ALGORITHMS as TOKEN_ALGORITHMS
+from brski.edge.signers.public_key import load_public_key
 from brski.errors import ChainInvalid, KeyUnusable, SettingsError, StateError, Unavailable
 from brski.idevid.ca_certificate import build_ca_certificate
 from brski.pki.chain import TrustAnchors
@@ -21,7 +22,6 @@ from brski.pki.keys import certificate_der, parse_certificate
 from oem_backend.database.loader import load_bundle
 from oem_backend.factory.found import TokenPlace
 from oem_backend.factory.pki import ALGORITHMS, ISSUING
-from oem_backend.public_keys import load_public_key
 from tests.kit import factory, pki
 from tests.kit.factory import CREATED, FactoryKit
 from tests.kit.programs import require_program
