@@ -23,6 +23,7 @@ from brski.idevid.record import DeviceStatus, Presentation
 from brski.pki.keys import encode_spki
 from oem_backend import cli
 from oem_backend.database.engine.sqlite import SQLitePlace
+from oem_backend.database.engine_settings import EngineSettings
 from oem_backend.database.loader import Outcome, load_bundle
 from oem_backend.database.marks import (
     Verdict,
@@ -30,8 +31,14 @@ from oem_backend.database.marks import (
     batch_subject,
     device_subject,
 )
-from oem_backend.database.opening import open_reader
+from oem_backend.database.opening import open_reader, place_of
 from oem_backend.database.port import Place
+from registrar_plugin.oem_source.database import (
+    DatabaseSource,
+    DatabaseSourceSettings,
+    PostgreSQLSource,
+)
+from registrar_plugin.oem_source.port import DeviceRecordSource
 from tests.kit import oem, pki
 from tests.kit.oem import Factory, Made
 from tests.kit.programs import require_library
@@ -54,9 +61,12 @@ def server() -> Iterator[Any]:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "sqlite":
         return SQLitePlace(tmp_path / "devices.db")
-    engine = pytest.importorskip("oem_backend.database.engine.postgresql")
-    place: Place = engine.PostgreSQLPlace(request.getfixturevalue("server").new_database())
-    return place
+    return place_of(server_table(request.getfixturevalue("server")))
+
+
+def server_table(server: Any) -> EngineSettings:
+    """A table ``engine`` that leads to an empty database."""
+    return EngineSettings(kind="postgresql", url=server.new_database())
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +338,47 @@ async def test_look_ups_for_those_who_serve(directory: Directory, factory: Facto
     await records.close()
     with pytest.raises(Unavailable):
         await records.find(None, "SN-1")
+
+
+def source_of(place: Any) -> DeviceRecordSource:
+    """A registrar's own copy, by the table that it has for each engine."""
+    if isinstance(place, SQLitePlace):
+        return DatabaseSource.open(DatabaseSourceSettings(path=place.path))
+    return PostgreSQLSource.open(EngineSettings(kind="postgresql", url=place.url))
+
+
+async def test_a_registrar_asks_a_copy_of_its_own(directory: Directory, factory: Factory) -> None:
+    """All at once the first time; a mark shows at once; closed, it has nothing to say."""
+    made = factory.make("SN-1")
+    octets = io.BytesIO(factory.bundle([made]))
+    await asyncio.to_thread(load_bundle, directory.place, octets, factory.keys, now=pki.NOW)
+    source = source_of(directory.place)
+    asking = [source.find(None, "SN-1", spki_sha256=made.spki_sha256) for _ in range(4)]
+    (record,), *others = await asyncio.gather(*asking)
+    assert others == [(record,)] * 3
+    assert record.certificate == made.certificate
+    assert await source.find(bytes(20), "SN-1", spki_sha256=made.spki_sha256) == ()
+    await asyncio.to_thread(directory.mark, device_subject(record), Verdict.REVOKED, "stolen")
+    (marked,) = await source.find(None, "SN-1", spki_sha256=made.spki_sha256)
+    assert marked.status_reason == "stolen"
+    await source.close()
+    with pytest.raises(Unavailable):
+        await source.find(None, "SN-1", spki_sha256=made.spki_sha256)
+
+
+async def test_a_copy_on_a_server_that_holds_nothing_is_told_when_asked(server: Any) -> None:
+    """The registrar starts; the pledge is asked to come again, and no more is told."""
+    source = PostgreSQLSource.open(server_table(server))
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="cannot be read"):
+            await source.find(None, "SN-1", spki_sha256=bytes(32))
+    await source.close()
+
+
+def test_a_copy_in_a_file_that_is_none_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "devices.db").write_bytes(b"no database" * 100)
+    with pytest.raises(StateError):
+        source_of(SQLitePlace(tmp_path / "devices.db"))
 
 
 KILLED = """
