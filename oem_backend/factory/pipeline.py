@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from brski.errors import StateError
+from brski.idevid.profile import IDevIDProfile
 from brski.pki import signatures
 from brski.pki.keys import load_spki
 from brski.pki.signer import Signer
@@ -130,14 +132,17 @@ class Work:
         if self.issuing_key is not None and len(keys) > self.few:
             self._waiting.append(_Certification(step.wanted, keys))
             return
-        profile = self.terms.profile()
         yield _with_digests(
             step.wanted,
             [
-                profile.certify(spki, wanted.serial_number, self.issuing)
+                self._profile.certify(spki, wanted.serial_number, self.issuing)
                 for wanted, spki in zip(step.wanted, keys, strict=True)
             ],
         )
+
+    @cached_property
+    def _profile(self) -> IDevIDProfile:
+        return self.terms.profile()
 
     def _encode(self, certification: _Certification) -> bytes:
         if self.issuing_key is None:
