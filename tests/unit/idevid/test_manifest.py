@@ -17,8 +17,6 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from cwt import COSE, COSEKey
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from brski.errors import (
     IDevIDIssuerMismatch,
@@ -256,20 +254,3 @@ def test_one_device_twice_is_not_written() -> None:
         manifest([RECORDS[0], RECORDS[0]], SIGNER)
     with pytest.raises(Malformed):
         manifest([], SIGNER)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, len(FILE) - 1), st.integers(1, 255))
-def test_an_altered_octet_is_seen(at: int, flip: int) -> None:
-    altered = bytearray(FILE)
-    altered[at] ^= flip
-    with pytest.raises(OnboardingError):
-        opened(bytes(altered))
-
-
-def test_truncated_at_any_octet_or_longer() -> None:
-    for end in range(0, len(FILE), 7):
-        with pytest.raises(OnboardingError):
-            opened(FILE[:end])
-    with pytest.raises(Malformed):
-        opened(FILE + b"\x00")
