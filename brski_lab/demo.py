@@ -15,13 +15,14 @@ from typing import Final, TypeAlias
 
 from brski.errors import FileUnusable
 from brski.seed.secret import LEAST_SEED_OCTETS, Seed
+from brski_lab.building import Ordered
 from brski_lab.cast import CAST, one_of_many
 from brski_lab.children import Children
 from brski_lab.devices.kinds import KINDS
 from brski_lab.devices.port import Joining
 from brski_lab.diagram import draw
 from brski_lab.keep import keep_artifacts
-from brski_lab.stage import Ordered, Stage, set_stage
+from brski_lab.stage import Stage, set_stage
 from brski_lab.story import ENROLLED, REFUSED, Part, Story
 from device_client.identity.from_seed import Fuse, load_fuse, write_fuse
 from device_client.onboard import Step

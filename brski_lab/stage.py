@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
-import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,35 +13,13 @@ from typing import Final
 
 from cryptography import x509
 
-from brski.edge.atomic_file import open_atomically, write_atomically
-from brski.edge.signers.file import load_chain, load_signer
-from brski.edge.signers.public_key import load_public_key
-from brski.idevid.build_list import BuildEntry, BuildListWriter
-from brski.idevid.bundle import open_bundle
-from brski.idevid.record import DeviceRecord, Presentation
-from brski.pki.keys import parse_certificate
-from brski_lab import pki, waiting
+from brski.edge.signers.file import load_chain
+from brski_lab import pki
+from brski_lab.building import Ordered, build, burn, records_of, write_build_list
 from brski_lab.children import ROOM, Children, open_socket, port_of
+from brski_lab.names import FACTORY
+from brski_lab.settings_files import name_peers, write_settings
 from brski_lab.shell import Shell
-from brski_lab.vendor import MAIN, Batch, chip_ids, seed_of
-from device_client.identity.from_seed import Fuse, write_fuse
-
-VENDOR: Final = "example-silicon"
-FACTORY: Final = "factory-1"
-ASSEMBLY: Final = "assembly-1"
-PRODUCT: Final = "sensor"
-MANUFACTURER: Final = "example-oem"
-SERIAL_PATTERN: Final = "SN-[0-9A-F]{4}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ordered:
-    """A device to be built."""
-
-    serial_number: str
-    presentation: Presentation
-    batch: Batch = MAIN
-    on_demand: bool = False  # certified when somebody has met it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +132,12 @@ async def _set(
         "--masa-url", masa_address, "--levels", "2",
     )  # fmt: skip
     on_demand = any(device.on_demand for device in devices)
-    _name_peers(folder, oem, on_demand=on_demand)
-    _write_settings(folder, ports, [*(d.serial_number for d in devices), *expected], refused,
+    name_peers(folder, oem, on_demand=on_demand)
+    write_settings(folder, ports, [*(d.serial_number for d in devices), *expected], refused,
                     local_source=local_source, on_demand=on_demand)  # fmt: skip
 
     async def make_devices() -> None:
-        digests = await _build(folder, shells, devices, now)
+        digests = await build(folder, shells.vendor, shells.factory, devices, now)
         leaked = [digest for batch, digest in digests.items() if batch.leaked]
         await asyncio.gather(
             _load(folder, shells.database),
@@ -169,7 +145,7 @@ async def _set(
             _register(folder, shells.factory, devices, now),
         )
         await shells.end()
-        _burn(folder, devices, _records(folder), people["masa-signer"].chain)
+        burn(folder, devices, records_of(folder), people["masa-signer"].chain)
 
     # beside the factory, unless it reads the OEM's database, which is not there yet
     if local_source:
@@ -211,7 +187,7 @@ async def _register(
     if not listed:
         return
     path = folder / "waiting-list"
-    _write_build_list(folder, path, devices, listed, now, generation=2)
+    write_build_list(folder, path, devices, listed, now, generation=2)
     await factory.run("factory", "register", path, "-s", folder / "oem" / "factory.toml")
 
 
@@ -279,237 +255,6 @@ def _make_people(folder: Path, now: datetime) -> dict[str, pki.Credential]:
             keys, "oem-tls", "devices", now=now, above=service, usages=pki.SERVER_USAGES
         ),
     }
-
-
-def _name_peers(folder: Path, oem: Path, *, on_demand: bool) -> None:
-    """Tell the factory whose batches and build lists it may take, and where demands lie."""
-    path = oem / "factory.toml"
-    text = path.read_text()
-    for table, name, key in (
-        ("vendor", VENDOR, "vendor.pub"),
-        ("assembler", ASSEMBLY, "assembly.pub"),
-    ):
-        text += (
-            f"\n[[factory.{table}]]\nname = {_toml(name)}\nkey = {_toml(folder / 'keys' / key)}\n"
-        )
-    if on_demand:
-        waiting.make_folders(folder)
-        text += waiting.factory_table(folder)
-    write_atomically(path, text.encode(), mode=0o644)
-
-
-async def _build(
-    folder: Path, shells: _Shells, devices: Sequence[Ordered], now: datetime
-) -> dict[Batch, str]:
-    """The vendor mints, the assembly says what became of each chip, the factory certifies.
-
-    Returns:
-        The digest of each batch, hex.
-    """
-    settings = folder / "oem" / "factory.toml"
-    predecessor: tuple[str, ...] = ()
-    digests: dict[Batch, str] = {}
-    (folder / "batches").mkdir()
-    for sequence, (batch, members) in enumerate(_by_batch(devices).items(), 1):
-        out = folder / "batches" / batch.name
-        digest = await shells.vendor.run(
-            "mint", "--count", str(len(members)), "--vendor", VENDOR,
-            "--product", PRODUCT, "--key", folder / "keys" / "vendor.key",
-            "--recipient", folder / "oem" / "recipient.pub", "--chips", _chips(folder, batch),
-            "--batch-id", batch.name, "--profile", batch.profile, "--out", out,
-            "--sequence", str(sequence), *predecessor,
-        )  # fmt: skip
-        digests[batch] = digest.strip()
-        predecessor = ("--predecessor", digests[batch])
-        await shells.factory.run("factory", "intake", out, "-s", settings)
-    path = folder / "build-list"
-    built = {device for device in devices if not device.on_demand}
-    _write_build_list(folder, path, devices, built, now, generation=1)
-    (folder / "bundles").mkdir()
-    await shells.factory.run(
-        "factory", "make", path, "-o", folder / "bundles",
-        "-s", settings,
-    )  # fmt: skip
-    return digests
-
-
-def _by_batch(devices: Sequence[Ordered]) -> dict[Batch, list[Ordered]]:
-    """The devices of each batch, in the order of their serial numbers."""
-    batches: dict[Batch, list[Ordered]] = {}
-    for device in sorted(devices, key=lambda device: device.serial_number):
-        batches.setdefault(device.batch, []).append(device)
-    return batches
-
-
-def _chips(folder: Path, batch: Batch) -> Path:
-    return folder / "chips" / batch.name
-
-
-def _placed(folder: Path, devices: Sequence[Ordered]) -> Iterator[tuple[bytes, Ordered]]:
-    """Which chip went into which device."""
-    for batch, members in _by_batch(devices).items():
-        yield from zip(chip_ids(_chips(folder, batch)), members, strict=True)
-
-
-def _write_build_list(
-    folder: Path,
-    path: Path,
-    devices: Sequence[Ordered],
-    listed: Collection[Ordered],
-    now: datetime,
-    *,
-    generation: int,
-) -> None:
-    """Sign which chip went into each of the *listed* devices."""
-    with tempfile.TemporaryFile() as spool, open_atomically(path, mode=0o644) as file:
-        writer = BuildListWriter(spool)
-        placed = sorted(_placed(folder, devices), key=lambda pair: pair[1].serial_number)
-        for chip_id, device in placed:
-            if device not in listed:
-                continue
-            writer.add(
-                BuildEntry(
-                    chip_id=chip_id,
-                    serial_number=device.serial_number,
-                    presentation=device.presentation,
-                )
-            )
-        writer.finish(
-            file,
-            signer_id=ASSEMBLY,
-            created_at=now,
-            product=PRODUCT,
-            generation=generation,
-            signer=load_signer(folder / "keys" / "assembly.key"),
-        )
-
-
-def _records(folder: Path) -> dict[str, DeviceRecord]:
-    """What the factory published."""
-    keys = {FACTORY: load_public_key(folder / "oem" / "bundle.pub")}
-    records: dict[str, DeviceRecord] = {}
-    for path in (folder / "bundles").iterdir():
-        with path.open("rb") as file:
-            records |= {each.serial_number: each for each in open_bundle(file, keys).records()}
-    return records
-
-
-def _burn(
-    folder: Path,
-    devices: Sequence[Ordered],
-    records: Mapping[str, DeviceRecord],
-    masa_chain: Sequence[x509.Certificate],
-) -> None:
-    """The assembly puts into each device what it needs besides its seed."""
-    (folder / "devices").mkdir(exist_ok=True)
-    (folder / "keystores").mkdir(exist_ok=True)
-    issuer = next(iter(records.values())).idevid_issuer
-    for chip_id, device in _placed(folder, devices):
-        loaded: tuple[bytes, ...] = ()
-        if device.presentation is Presentation.CARRIED:
-            record = records[device.serial_number]
-            loaded = (record.certificate, *record.intermediates)
-        fuse = Fuse(
-            seed=seed_of(_chips(folder, device.batch), chip_id),
-            chip_id=chip_id,
-            serial_number=device.serial_number,
-            idevid_issuer=issuer,
-            derivation_profile=device.batch.profile,
-            voucher_anchors=tuple(masa_chain[-1:]),
-            certificates=tuple(parse_certificate(octets) for octets in loaded),
-        )
-        write_fuse(folder / "devices" / f"{device.serial_number}.fuse", fuse)
-
-
-def _write_settings(
-    folder: Path,
-    ports: Mapping[str, int],
-    expected: Sequence[str],
-    refused: Sequence[str],
-    *,
-    local_source: bool,
-    on_demand: bool,
-) -> None:
-    keys = folder / "keys"
-    texts = {
-        "oem.toml": f"""
-[database]
-path = {_toml(folder / "devices.db")}
-[[database.factory]]
-name = {_toml(FACTORY)}
-key = {_toml(folder / "oem" / "bundle.pub")}
-[database.service]
-key = {_toml(keys / "oem-tls.key")}
-chain = {_toml(keys / "oem-tls-chain.pem")}
-registrar_anchors = {_toml(keys / "owner-root.pem")}
-queries_per_s = 10000
-burst = 10000
-{waiting.database_table(folder) if on_demand else ""}
-""",
-        "masa.toml": f"""
-database = {_toml(folder / "devices.db")}
-log = {_toml(folder / "masa.db")}
-[tls]
-key = {_toml(keys / "masa-tls.key")}
-chain = {_toml(keys / "masa-tls-chain.pem")}
-[signer]
-key = {_toml(keys / "masa-signer.key")}
-chain = {_toml(keys / "masa-signer-chain.pem")}
-[policy]
-refused = {json.dumps(list(refused))}
-""",
-        "registrar.toml": f"""
-journal = {_toml(folder / "registrar.db")}
-[registrar]
-key = {_toml(keys / "registrar.key")}
-chain = {_toml(keys / "registrar-chain.pem")}
-[ca]
-kind = "embedded"
-key = {_toml(keys / "owner.key")}
-chain = {_toml(keys / "owner-chain.pem")}
-[admission]
-expected = {json.dumps(list(expected))}
-[look_ups]
-requests_per_s = 10000.0
-requests_per_s_and_address = 10000.0
-per_s = 10000.0
-in_flight = 256
-keep_unknown_s = {0 if on_demand else 10}
-{waiting.registrar_table() if on_demand else ""}
-[[manufacturer]]
-name = {_toml(MANUFACTURER)}
-anchors = {_toml(folder / "oem" / "root.pem")}
-serial_pattern = {_toml(SERIAL_PATTERN)}
-[manufacturer.source]
-{_source(folder, ports, local=local_source, on_demand=on_demand)}
-[manufacturer.masa]
-anchors = {_toml(keys / "service-root.pem")}
-hosts = ["{pki.LOOPBACK}:{ports["masa"]}"]
-""",
-    }
-    for name, text in texts.items():
-        write_atomically(folder / name, text.encode(), mode=0o644)
-
-
-def _source(folder: Path, ports: Mapping[str, int], *, local: bool, on_demand: bool) -> str:
-    if local:
-        return f'kind = "database"\npath = {_toml(folder / "devices.db")}'
-    keys = folder / "keys"
-    return "\n".join(
-        (
-            'kind = "http"',
-            f'url = "https://{pki.LOOPBACK}:{ports["service"]}"',
-            f"anchors = {_toml(keys / 'service-root.pem')}",
-            f"client_key = {_toml(keys / 'registrar.key')}",
-            f"client_chain = {_toml(keys / 'registrar-chain.pem')}",
-            "connections = 32",
-            f"on_demand = {json.dumps(on_demand)}",
-        )
-    )
-
-
-def _toml(value: str | Path) -> str:
-    return json.dumps(str(value))
 
 
 def read_roots(stage: Stage) -> dict[str, tuple[x509.Certificate, ...]]:

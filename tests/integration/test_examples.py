@@ -19,8 +19,9 @@ from brski.edge.signers.file import load_chain, write_chain, write_private_key
 from brski.idevid.record import Presentation
 from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMS
+from brski_lab.building import Ordered
 from brski_lab.children import Children
-from brski_lab.stage import Ordered, Stage, set_stage
+from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.keystore.files import FileKeystore
 from device_client.onboard import onboard

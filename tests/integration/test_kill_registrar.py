@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from brski.idevid.record import Presentation
+from brski_lab.building import Ordered
 from brski_lab.children import Children, open_socket, port_of
-from brski_lab.stage import Ordered, Stage, set_stage
+from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.keystore.files import FileKeystore
 from device_client.onboard import Outcome, onboard

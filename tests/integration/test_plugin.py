@@ -23,8 +23,9 @@ from brski.idevid.record import Presentation
 from brski.registry import BODY_LIMIT, JSON, VOUCHER_CMS_JSON
 from brski.seed.secret import Seed
 from brski.voucher.cms import CMS
+from brski_lab.building import Ordered
 from brski_lab.children import Children
-from brski_lab.stage import Ordered, Stage, set_stage
+from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import Fuse, SeedIdentity, load_fuse
 from device_client.pledge.messages import Pledge, build_voucher_request
 from registrar_plugin.composition import open_registrar

@@ -18,8 +18,9 @@ from brski.idevid.record import Presentation
 from brski.pki.keys import parse_certificate
 from brski.seed.profiles import NAMES
 from brski.voucher.cms import CMS
+from brski_lab.building import Ordered
 from brski_lab.children import Children
-from brski_lab.stage import Ordered, Stage, set_stage
+from brski_lab.stage import Stage, set_stage
 from brski_lab.vendor import Batch
 from device_client.cli import main
 from device_client.identity.from_seed import SeedIdentity, load_fuse
