@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypeVar
 
 from cryptography import x509
 
+from brski.edge.atomic_file import read_file
+from brski.edge.signers.file import check_private_mode
 from brski.errors import PeerError, StateError
 from brski.pki import cbor
 from brski.pki.extensions import KEY_IDENTIFIER_OCTETS, masa_base_url
@@ -180,3 +183,21 @@ def certificates_of(value: cbor.Item) -> tuple[x509.Certificate, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= CERTIFICATES_LIMIT:
         raise ValueError(f"not 1 to {CERTIFICATES_LIMIT} certificates")
     return tuple(parse_certificate(octets_of(c, 1, FILE_LIMIT)) for c in value)
+
+
+def load_owned(path: Path, parse: Callable[[bytes], T]) -> T:
+    """Read a device's file, which nobody but its owner may touch.
+
+    Args:
+        parse: of its octets.
+
+    Raises:
+        KeyUnusable: group or others may read or write it.
+        FileUnusable: missing, or not a regular file.
+        StateError: as *parse*, with the path.
+    """
+    check_private_mode(path)
+    try:
+        return parse(read_file(path, max_octets=FILE_LIMIT))
+    except StateError as err:
+        raise StateError(f"{path}: {err.reason}", section=err.section) from err

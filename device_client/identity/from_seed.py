@@ -13,8 +13,7 @@ from typing import Final
 
 from cryptography import x509
 
-from brski.edge.atomic_file import read_file, write_atomically
-from brski.edge.signers.file import check_private_mode
+from brski.edge.atomic_file import write_atomically
 from brski.edge.signers.key import KeySigner
 from brski.errors import KeyUnusable, PeerError, StateError
 from brski.idevid.assertion import assertion_certificate
@@ -24,11 +23,11 @@ from brski.seed.profiles import profile
 from brski.seed.secret import Seed
 from device_client.identity.carried import check_carried_chain
 from device_client.identity.facts import (
-    FILE_LIMIT,
     Facts,
     Fields,
     FileKind,
     encode_facts,
+    load_owned,
     octets_of,
 )
 
@@ -125,11 +124,7 @@ def load_fuse(path: Path) -> Fuse:
         FileUnusable: missing, or not a regular file.
         StateError: as :func:`parse_fuse`.
     """
-    check_private_mode(path)
-    try:
-        return parse_fuse(read_file(path, max_octets=FILE_LIMIT))
-    except StateError as err:
-        raise StateError(f"{path}: {err.reason}", section=err.section) from err
+    return load_owned(path, parse_fuse)
 
 
 def write_fuse(path: Path, fuse: Fuse, *, may_replace: bool = False) -> None:

@@ -11,8 +11,7 @@ from typing import Final
 
 from cryptography import x509
 
-from brski.edge.atomic_file import read_file, write_atomically
-from brski.edge.signers.file import check_private_mode
+from brski.edge.atomic_file import write_atomically
 from brski.errors import StateError
 from brski.pki import cbor
 from brski.pki.keys import certificate_der, parse_certificate
@@ -22,6 +21,7 @@ from device_client.identity.facts import (
     Fields,
     FileKind,
     encode_facts,
+    load_owned,
     octets_of,
 )
 from device_client.tpm.wrapped import PROFILE_NAMES, Wrapped
@@ -102,11 +102,7 @@ def load_device(path: Path) -> TPMDevice:
         FileUnusable: missing, or not a regular file.
         StateError: as :func:`parse_device`.
     """
-    check_private_mode(path)
-    try:
-        return parse_device(read_file(path, max_octets=FILE_LIMIT))
-    except StateError as err:
-        raise StateError(f"{path}: {err.reason}", section=err.section) from err
+    return load_owned(path, parse_device)
 
 
 def write_device(path: Path, device: TPMDevice, *, may_replace: bool = False) -> None:
