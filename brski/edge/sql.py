@@ -87,27 +87,42 @@ def sql_of(statement: Any) -> str:
     return str(statement.compile(dialect=_DIALECT, column_keys=columns))
 
 
-def prepare_schema(connection: Connection, metadata: MetaData, version: int, path: Path) -> None:
+def prepare_schema(
+    connection: Connection,
+    metadata: MetaData,
+    version: int,
+    path: Path,
+    *,
+    grown_from: int | None = None,
+) -> None:
     """Create *metadata*'s tables in an empty file, or see that the file has that version.
 
+    With *grown_from* a schema grows: tables that an older file, or one of this version written by
+    a program with fewer parts, does not have are created; those that it has are left as they are.
+    So a version that changes a table must not be grown into.
+
     Args:
-        connection: inside a transaction.
+        connection: inside a transaction, so that a file is old or new and nothing between.
         version: from 1; kept in ``PRAGMA user_version``.
         path: for the message.
+        grown_from: the oldest version whose tables are this version's; None when the schema does
+            not grow.
 
     Raises:
         StateError: the file has another version, or tables of another program.
     """
     found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if found == version:
+    if found == version and grown_from is None:
         return
-    if found != 0 or inspect(connection).get_table_names():
+    is_new = found == 0 and not inspect(connection).get_table_names()
+    if not is_new and not (grown_from is not None and grown_from <= found <= version):
         raise StateError(
             f"{path} has schema version {found}, this program writes {version}",
             hint="another version of this program, or another program, wrote it",
         )
     metadata.create_all(connection)
-    connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+    if found != version:
+        connection.exec_driver_sql(f"PRAGMA user_version = {version}")
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:

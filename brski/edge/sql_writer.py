@@ -79,7 +79,7 @@ class Writer:
     Args:
         path: the file; made when missing.
         metadata: tables to create in a new file; None leaves the schema alone.
-        version: the schema's, see :func:`brski.edge.sql.prepare_schema`.
+        version, grown_from: the schema's, see :func:`brski.edge.sql.prepare_schema`.
         backlog: waiting calls beyond which :meth:`run` raises at once.
         busy_timeout_s: how long to wait for another process's lock.
         pace_s: least time between two commits, as long as more than one call is in each: less CPU
@@ -97,6 +97,7 @@ class Writer:
         metadata: MetaData | None = None,
         *,
         version: int = 1,
+        grown_from: int | None = None,
         backlog: int = BACKLOG,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         pace_s: float = 0.0,
@@ -111,7 +112,9 @@ class Writer:
             try:
                 if metadata is not None:
                     with self._connection.begin():
-                        prepare_schema(self._connection, metadata, version, path)
+                        prepare_schema(
+                            self._connection, metadata, version, path, grown_from=grown_from
+                        )
                 readers = sqlite_engine(path, read_only=True, busy_timeout_s=busy_timeout_s)
                 self._near = readers.connect()
                 self._far = readers.connect()

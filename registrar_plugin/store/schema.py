@@ -1,4 +1,8 @@
-"""The journal's tables. SQL is kept portable; times are microseconds since 1970, UTC."""
+"""The journal's tables. SQL is kept portable; times are microseconds since 1970, UTC.
+
+A room of the journal that came later keeps its table in its adapter's module, registered with
+:data:`METADATA`; whoever opens the file with that room makes the table (docs/journal.md).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ from sqlalchemy import (
     text,
 )
 
-VERSION: Final = 2
+VERSION: Final = 3  # 3 added tables and changed none
+GROWN_FROM: Final = 2
 METADATA: Final = MetaData()
 
 EVENTS: Final = Table(

@@ -32,6 +32,7 @@ from registrar_plugin.store.rows import (
 )
 from registrar_plugin.store.schema import (
     EVENTS,
+    GROWN_FROM,
     METADATA,
     VERSION,
 )
@@ -47,14 +48,19 @@ class SQLiteJournal:
         path: created with mode 0600 when missing.
 
     Raises:
-        StateError: the file is something else, or of a later version.
+        StateError: the file is something else, of version 1, or of a later version.
         Unavailable: it cannot be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._writer = Writer(path, METADATA, version=VERSION, pace_s=PACE_S)
+        self._writer = Writer(path, METADATA, version=VERSION, grown_from=GROWN_FROM, pace_s=PACE_S)
         self._recent = RecentOnboardings(time.monotonic)
         self._issued = RecentCertificates(time.monotonic)
+
+    @property
+    def writer(self) -> Writer:
+        """The file's one writer, for the rooms that have ports of their own."""
+        return self._writer
 
     async def record(self, *events: Event) -> None:
         """Append *events*."""

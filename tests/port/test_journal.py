@@ -12,11 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import Column, Integer, MetaData, Table
 
+from brski.edge.sql_writer import Writer
 from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store import recent, sqlite
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Journal, Onboarding
+from registrar_plugin.store.schema import VERSION
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
@@ -315,3 +318,67 @@ async def test_another_programs_file_is_not_taken(tmp_path: Path) -> None:
     raw.close()
     with pytest.raises(StateError):
         SQLiteJournal(tmp_path / "journal.db")
+
+
+def older(path: Path, script: str, *, version: int) -> None:
+    raw = sqlite3.connect(path)
+    raw.executescript(script)
+    raw.execute(f"PRAGMA user_version = {version}")
+    raw.commit()
+    raw.close()
+
+
+VERSION_2 = (Path(__file__).parent / "data" / "journal_v2.sql").read_text()
+
+
+async def test_a_version_2_file_is_grown_and_nothing_of_it_lost(tmp_path: Path) -> None:
+    """Devices that enrolled before the update go on; what was open is open."""
+    path = tmp_path / "journal.db"
+    older(path, VERSION_2, version=2)
+    opened = SQLiteJournal(path)
+    standing = await opened.onboarding(DEVICE)
+    assert standing == replace(
+        onboarding(),
+        registrar_request=b"signed",
+        voucher=b"voucher",
+        voucher_media_type="application/voucher-cms+json",
+        voucher_status=True,
+        audit_verdict=True,
+    )
+    active = await opened.active_certificate(DEVICE)
+    assert active is not None
+    assert active.certificate == b"certificate"
+    assert [intent.octets for intent in await opened.open_intents()] == [b"open"]
+    assert len(await opened.events()) == 8
+    await opened.record(line(EventKind.ENROLL_STATUS))
+    await opened.close()
+    raw = sqlite3.connect(path)
+    assert raw.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    raw.close()
+
+
+@pytest.mark.parametrize("version", [1, VERSION + 1])
+async def test_versions_that_are_not_this_programs_are_left_alone(
+    tmp_path: Path, version: int
+) -> None:
+    """Version 1 had other tables; a later one may mean something else by the same."""
+    path = tmp_path / "journal.db"
+    older(path, VERSION_2, version=version)
+    before = path.read_bytes()
+    with pytest.raises(StateError, match=f"schema version {version}"):
+        SQLiteJournal(path)
+    assert path.read_bytes()[100:] == before[100:]  # the header tells the journal mode
+
+
+async def test_a_file_of_fewer_rooms_is_grown_too(tmp_path: Path) -> None:
+    """What a part of the program that came later keeps is made when it first opens the file."""
+    path = tmp_path / "journal.db"
+    await SQLiteJournal(path).close()
+    grown = MetaData()
+    Table("later_room", grown, Column("id", Integer, primary_key=True))
+    writer = Writer(path, grown, version=VERSION, grown_from=2)
+    assert await writer.change(lambda db: db.execute("SELECT * FROM later_room").fetchall()) == []
+    await writer.close()
+    opened = SQLiteJournal(path)
+    assert await opened.events() == ()
+    await opened.close()
