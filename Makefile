@@ -36,6 +36,9 @@ check: $(STAMP) ## the fast gates: format, lint, types, import contracts, spelli
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
+conformance: $(STAMP) ## every test, and docs/conformance.md from what they show
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --conformance docs/conformance.md $(PYTEST_ARGS)
+
 bench: $(STAMP) ## measurements, as ratios taken in one run
 	$(BIN)/python -m benchmarks $(ARGS)
 

@@ -7,10 +7,21 @@ from pathlib import Path
 import pytest
 
 from tests.kit.programs import require_program
+from tests.kit.traceability_plugin import Traceability, add_options
 
 __all__ = ["require_program", "vectors"]
 
 _VECTORS = Path(__file__).resolve().parents[2] / "shared" / "vectors"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of our own."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the requirements told that tests show."""
+    config.pluginmanager.register(Traceability(config), "traceability")
 
 
 @pytest.fixture(scope="session")
