@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from brski.edge.adapters import open_adapter
@@ -27,19 +28,25 @@ from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.judge import EnrollmentPolicy
+from registrar_plugin.est_server.enrolling import Enrolling
+from registrar_plugin.est_server.issuing import Issuer
 from registrar_plugin.identity.budget import RateBudget
 from registrar_plugin.identity.patience import Patience, PatienceSettings
 from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
 from registrar_plugin.identity.verify import IdentityVerifier
+from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
 from registrar_plugin.oem_source.lookup import CachedLookup, LookupLimits
 from registrar_plugin.oem_source.manifest import ManifestSourceSettings
 from registrar_plugin.registrar import Registrar
+from registrar_plugin.restart import complete_open_intents
+from registrar_plugin.second_use import SecondUse
 from registrar_plugin.settings import (
     ManufacturerSettings,
     MASASettings,
     RegistrarSettings,
 )
+from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from registrar_plugin.tls_front.in_process import InProcessFront
@@ -50,9 +57,15 @@ class MountableRegistrar:
     """A registrar with what a host needs to mount it (:func:`registrar_plugin.plugin.setup`)."""
 
     flow: Registrar
+    enrolling: Enrolling
     front: InProcessFront
     identity: IdentityVerifier  # for a host that has its own requestvoucher
     stack: AsyncExitStack
+    take_up: Callable[[], Awaitable[None]]
+
+    async def start(self) -> None:
+        """Complete what an earlier run intended and did not finish."""
+        await self.take_up()
 
     def ssl_context(self) -> ssl.SSLContext:
         """The TLS context that the host's listener must use: it asks for a client certificate,
@@ -97,6 +110,8 @@ def open_registrar(
     journal = SQLiteJournal(settings.journal)
     stack.push_async_callback(journal.close)
     clerk = Clerk(journal, clock)
+    second_use = SecondUse(journal, clerk)
+    devices = KnownDevices(journal, second_use)
     audit = AuditWatch(
         masa=masa,
         journal=journal,
@@ -111,14 +126,14 @@ def open_registrar(
             expected=frozenset(settings.admission.expected),
             denied=frozenset(settings.admission.denied),
         ),
-        enrollment=EnrollmentPolicy(),
         signer=signer,
         serializations={VOUCHER_CMS_JSON: CMS},
         masa=masa,
-        ca=ca,
         journal=journal,
         clerk=clerk,
         audit=audit,
+        devices=devices,
+        second_use=second_use,
         patience=Patience(
             PatienceSettings(
                 wait_s=settings.on_demand.wait_s,
@@ -127,7 +142,29 @@ def open_registrar(
         ),
     )
     stack.push_async_callback(flow.close)
-    return MountableRegistrar(flow=flow, front=front, identity=identity, stack=stack)
+    issuer = Issuer(ca=ca, journal=journal, clerk=clerk, second_use=second_use)
+    enrolling = Enrolling(
+        identity=identity,
+        policy=EnrollmentPolicy(),
+        issuer=issuer,
+        devices=devices,
+        second_use=second_use,
+        journal=journal,
+        clerk=clerk,
+        audit=audit,
+    )
+    completers = {
+        IntentKind.REGISTRAR_VOUCHER_REQUEST: flow.take_up,
+        IntentKind.LDEVID: issuer.take_up,
+    }
+    return MountableRegistrar(
+        flow=flow,
+        enrolling=enrolling,
+        front=front,
+        identity=identity,
+        stack=stack,
+        take_up=partial(complete_open_intents, journal, clerk, completers),
+    )
 
 
 def manifest_source(

@@ -20,7 +20,7 @@ from brski.registry import BODY_LIMIT, BRSKI_ROOT, EST_ROOT
 from registrar_plugin.composition import MountableRegistrar
 from registrar_plugin.pledge_facing import brski, est
 from registrar_plugin.pledge_facing.error_responses import BRSKI_STATUS, EST_STATUS, UNTOLD
-from registrar_plugin.pledge_facing.keys import REGISTRAR, TLS_FRONT
+from registrar_plugin.pledge_facing.keys import ENROLLING, REGISTRAR, TLS_FRONT
 
 log: Final = logging.getLogger("registrar_plugin")
 
@@ -47,7 +47,7 @@ def setup(
         app.add_subapp(EST_ROOT, _protocol(registrar, _EST_ROUTES, EST_STATUS))
 
     async def running(_: web.Application) -> AsyncIterator[None]:
-        await registrar.flow.start()
+        await registrar.start()
         yield
         await registrar.close()
 
@@ -71,6 +71,7 @@ def _protocol(
     answers = ErrorAnswers(table=statuses, log=log, say=_tell_pledge, closing=_CLOSING)
     protocol = web.Application(client_max_size=BODY_LIMIT)
     protocol[REGISTRAR] = registrar.flow
+    protocol[ENROLLING] = registrar.enrolling
     protocol[TLS_FRONT] = registrar.front
     protocol.add_routes(
         web.route(route.method, route.path, answering(route.handler, answers), **route.kwargs)

@@ -16,7 +16,7 @@ from brski.registry import (
     SIMPLE_ENROLL,
 )
 from registrar_plugin.ca_backend.port import Pending
-from registrar_plugin.pledge_facing.keys import REGISTRAR, connection_of
+from registrar_plugin.pledge_facing.keys import ENROLLING, connection_of
 
 routes = web.RouteTableDef()
 
@@ -24,14 +24,14 @@ routes = web.RouteTableDef()
 @routes.get(CA_CERTS)
 async def ca_certs(request: web.Request) -> web.Response:
     """RFC 7030 §4.1: the CA's certificates; needs no client authentication."""
-    body = encode_base64(request.app[REGISTRAR].ca_certificates())
+    body = encode_base64(request.app[ENROLLING].ca_certificates())
     return web.Response(body=body, headers={"Content-Type": PKCS7_CERTS_ONLY})
 
 
 @routes.get(CSR_ATTRS)
 async def csr_attrs(request: web.Request) -> web.Response:
     """RFC 7030 §4.5: what a certificate request must hold; needs no client authentication."""
-    body = encode_base64(request.app[REGISTRAR].csr_attributes())
+    body = encode_base64(request.app[ENROLLING].csr_attributes())
     return web.Response(body=body, content_type=CSR_ATTRIBUTES)
 
 
@@ -45,7 +45,7 @@ async def simple_enroll(request: web.Request) -> web.Response:
             section="RFC 7030 §4.2.1",
         )
     csr = decode_base64(await read_body(request))
-    answer = await request.app[REGISTRAR].enroll(csr, connection)
+    answer = await request.app[ENROLLING].enroll(csr, connection)
     if isinstance(answer, Pending):
         return web.Response(status=202, headers={"Retry-After": str(answer.retry_after_s)})
     return web.Response(body=encode_base64(answer), headers={"Content-Type": PKCS7_CERTS_ONLY})

@@ -7,9 +7,11 @@ from typing import Final
 from aiohttp import web
 
 from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.est_server.enrolling import Enrolling
 from registrar_plugin.registrar import Registrar
 from registrar_plugin.tls_front.port import TLSFront
 
+ENROLLING: Final = web.AppKey("ENROLLING", Enrolling)
 REGISTRAR: Final = web.AppKey("REGISTRAR", Registrar)
 TLS_FRONT: Final = web.AppKey("TLS_FRONT", TLSFront)
 

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from brski.telemetry.status import Status
 from registrar_plugin.identity.model import DeviceKey
 
 
@@ -47,3 +48,8 @@ class Event:
     code: str = ""  # OnboardingError.code of a refusal
     peer_address: str = ""
     details: dict[str, str] = field(default_factory=dict)
+
+
+def status_details(status: Status) -> dict[str, str]:
+    """What a line says of a status report beyond its outcome and reason."""
+    return {"version": str(status.version)} if status.version != 1 else {}

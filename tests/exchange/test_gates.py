@@ -507,7 +507,7 @@ async def test_an_admitted_device_over_another_key(tmp_path: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         shown = assertion_certificate(pki.KeySigner(key), "SN-1", idevid_issuer=device.issuer)
         with pytest.raises(NotAuthenticated):
-            await world.registrar.enroll(world.csr(device), world.connection([shown]))
+            await world.enrolling.enroll(world.csr(device), world.connection([shown]))
         await assert_stopped(world, device, NotAuthenticated, known=False)
 
 
@@ -520,7 +520,7 @@ async def test_a_device_that_shows_its_key_under_another_certificate(tmp_path: P
             pki.KeySigner(device.entity.private_key), "SN-2", idevid_issuer=device.issuer
         )
         with pytest.raises(OnboardingError):
-            await world.registrar.enroll(world.csr(device), world.connection([shown]))
+            await world.enrolling.enroll(world.csr(device), world.connection([shown]))
         assert await world.journal.active_certificate(device.key) is None
 
 
@@ -550,11 +550,11 @@ async def test_success_is_not_believed_over_the_idevid(tmp_path: Path) -> None:
         device = world.make_device()
         issued = await world.onboard(device)
         with pytest.raises(WrongOrder):
-            await world.registrar.enroll_status(Status(status=True), world.connection(device.shown))
-        await world.registrar.enroll_status(
+            await world.enrolling.enroll_status(Status(status=True), world.connection(device.shown))
+        await world.enrolling.enroll_status(
             Status(status=False, reason="no"), world.connection(device.shown)
         )
-        await world.registrar.enroll_status(Status(status=True), world.connection([issued]))
+        await world.enrolling.enroll_status(Status(status=True), world.connection([issued]))
 
 
 async def test_a_superseded_ldevid_is_nobody(tmp_path: Path) -> None:
@@ -565,8 +565,8 @@ async def test_a_superseded_ldevid_is_nobody(tmp_path: Path) -> None:
         second = await world.enroll(device)
         assert isinstance(second, x509.Certificate)
         with pytest.raises(NotAuthenticated):
-            await world.registrar.enroll_status(Status(status=True), world.connection([first]))
-        await world.registrar.enroll_status(Status(status=True), world.connection([second]))
+            await world.enrolling.enroll_status(Status(status=True), world.connection([first]))
+        await world.enrolling.enroll_status(Status(status=True), world.connection([second]))
 
 
 async def test_a_rogue_certificate_rings_an_alarm(tmp_path: Path) -> None:

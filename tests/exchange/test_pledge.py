@@ -148,7 +148,7 @@ class Exchange:
     async def answer(
         self, path: str, body: bytes, media_type: str, connection: PledgeConnection
     ) -> Answer:
-        registrar = self.world.registrar
+        registrar, enrolling = self.world.registrar, self.world.enrolling
         match path:
             case "requestvoucher":
                 voucher = await registrar.request_voucher(body, media_type, connection)
@@ -156,18 +156,18 @@ class Exchange:
             case "voucher_status":
                 await registrar.voucher_status(decode_status(body), connection)
             case "cacerts":
-                certificates = encode_base64(registrar.ca_certificates())
+                certificates = encode_base64(enrolling.ca_certificates())
                 return Answer(status=200, body=certificates, media_type=PKCS7_MIME)
             case "csrattrs":
-                attributes = encode_base64(registrar.csr_attributes())
+                attributes = encode_base64(enrolling.csr_attributes())
                 return Answer(status=200, body=attributes, media_type=CSR_ATTRIBUTES)
             case "simpleenroll":
-                issued = await registrar.enroll(decode_base64(body), connection)
+                issued = await enrolling.enroll(decode_base64(body), connection)
                 if isinstance(issued, Pending):
                     return Answer(status=202, retry_after_s=issued.retry_after_s)
                 return Answer(status=200, body=encode_base64(issued), media_type=PKCS7_MIME)
             case "enrollstatus":
-                await registrar.enroll_status(decode_status(body), connection)
+                await enrolling.enroll_status(decode_status(body), connection)
         return Answer(status=200)
 
     async def kinds(self) -> list[str]:

@@ -38,12 +38,18 @@ from registrar_plugin.ca_backend.port import CABackend, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.judge import EnrollmentPolicy
+from registrar_plugin.est_server.enrolling import Enrolling
+from registrar_plugin.est_server.issuing import Issuer
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.policy import Manufacturer
 from registrar_plugin.identity.port import RecordLookup
 from registrar_plugin.identity.verify import IdentityVerifier
+from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.masa_link.port import MASAAnswer
 from registrar_plugin.registrar import Registrar, VoucherAnswer
+from registrar_plugin.restart import complete_open_intents
+from registrar_plugin.second_use import SecondUse
+from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from tests.kit import pki
@@ -236,6 +242,7 @@ class World:
     wire: Wire
     masa_store: AuditStore
     registrar: Registrar
+    enrolling: Enrolling
     identity: IdentityVerifier
     journal: SQLiteJournal
     clock: Clock
@@ -291,7 +298,7 @@ class World:
     ) -> x509.Certificate | Pending:
         """simpleenroll."""
         asked = csr or self.csr(device, key)
-        answer = await self.registrar.enroll(asked, self.connection(device.shown))
+        answer = await self.enrolling.enroll(asked, self.connection(device.shown))
         if isinstance(answer, Pending):
             return answer
         return decode_certs_only(answer)[0]
@@ -387,6 +394,8 @@ async def make_world(
         lookup=lookup or Lookup({"acme": records, "bolt": other_records}),
     )
     clerk = Clerk(journal, clock)
+    second_use = SecondUse(journal, clerk)
+    devices = KnownDevices(journal, second_use)
     watch = AuditWatch(
         masa=wire,
         journal=journal,
@@ -397,16 +406,33 @@ async def make_world(
     registrar = Registrar(
         identity=identity,
         admission=admission,
-        enrollment=EnrollmentPolicy(),
         signer=registrar_entity.signer,
         serializations={VOUCHER_CMS_JSON: CMS},
         masa=wire,
-        ca=ca or EmbeddedCA(owner.signer),
+        journal=journal,
+        clerk=clerk,
+        audit=watch,
+        devices=devices,
+        second_use=second_use,
+    )
+    issuer = Issuer(
+        ca=ca or EmbeddedCA(owner.signer), journal=journal, clerk=clerk, second_use=second_use
+    )
+    enrolling = Enrolling(
+        identity=identity,
+        policy=EnrollmentPolicy(),
+        issuer=issuer,
+        devices=devices,
+        second_use=second_use,
         journal=journal,
         clerk=clerk,
         audit=watch,
     )
-    await registrar.start()
+    completers = {
+        IntentKind.REGISTRAR_VOUCHER_REQUEST: registrar.take_up,
+        IntentKind.LDEVID: issuer.take_up,
+    }
+    await complete_open_intents(journal, clerk, completers)
     try:
         yield World(
             oem=oem,
@@ -418,6 +444,7 @@ async def make_world(
             wire=wire,
             masa_store=store,
             registrar=registrar,
+            enrolling=enrolling,
             identity=identity,
             journal=journal,
             clock=clock,

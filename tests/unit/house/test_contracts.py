@@ -49,6 +49,11 @@ PLANTED = [
         "registrar_plugin/registrar.py",
         "import registrar_plugin.store.sqlite",
     ),
+    (
+        "ports-know-no-adapter",
+        "registrar_plugin/est_server/issuing.py",
+        "import registrar_plugin.ca_backend.embedded",
+    ),
     ("ports-know-no-adapter", "device_client/transport/port.py", "import brski.edge.signers.key"),
     (
         "the-seed-stays-in-the-tee",
