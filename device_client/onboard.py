@@ -36,8 +36,9 @@ from brski.voucher.cms import CMS
 from brski.voucher.serialization import VoucherSerialization
 from device_client.identity.port import DeviceIdentity
 from device_client.keystore.port import Keystore, Purpose, Stored
+from device_client.pledge.attempt import Onboarding
 from device_client.pledge.backoff import Attempts, choose, failed
-from device_client.pledge.machine import Onboarding, advance
+from device_client.pledge.machine import advance
 from device_client.pledge.messages import NONCE_OCTETS, Pledge, Policy, check_same_registrar
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import (

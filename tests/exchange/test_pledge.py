@@ -24,7 +24,8 @@ from brski.voucher.yang_json import (
     encode_voucher,
     encode_voucher_request,
 )
-from device_client.pledge.machine import Onboarding, advance
+from device_client.pledge.attempt import Onboarding
+from device_client.pledge.machine import advance
 from device_client.pledge.messages import Pledge
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import (

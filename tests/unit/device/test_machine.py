@@ -26,13 +26,8 @@ from brski.errors import (
 from brski.est.csr import build_csr
 from brski.idevid.record import Presentation
 from brski.pki.signer import PublicKey
-from device_client.pledge.machine import (
-    DEFAULT_WAIT_S,
-    FAULTS,
-    TABLE,
-    Onboarding,
-    advance,
-)
+from device_client.pledge.attempt import DEFAULT_WAIT_S, Onboarding
+from device_client.pledge.machine import FAULTS, TABLE, advance
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import (
     Answer,
