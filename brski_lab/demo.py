@@ -25,7 +25,7 @@ from brski_lab.keep import keep_artifacts
 from brski_lab.stage import Stage, set_stage
 from brski_lab.story import ENROLLED, REFUSED, Part, Story
 from device_client.identity.from_seed import Fuse, load_fuse, write_fuse
-from device_client.onboard import Step
+from device_client.outcome import Step
 from device_client.pledge.states import Result
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.events import Event, Outcome

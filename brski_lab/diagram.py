@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from brski_lab.story import Story
-from device_client.onboard import Step
+from device_client.outcome import Step
 from device_client.pledge.states import StepName, StepStatus
 
 _MOST_STORIES: Final = 12

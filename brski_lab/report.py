@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from brski_lab.story import ENROLLED, Story
-from device_client.onboard import Step
+from device_client.outcome import Step
 from device_client.pledge.states import StepStatus
 
 _MOST_ROWS: Final = 20

@@ -7,7 +7,7 @@ from typing import Final
 
 from brski.idevid.record import Presentation
 from brski_lab.vendor import MAIN, Batch
-from device_client.onboard import Artifacts, Step
+from device_client.outcome import Artifacts, Step
 
 ENROLLED: Final = "enrolled"
 REFUSED: Final = "refused"

@@ -42,7 +42,8 @@ from device_client.identity.port import Device, DeviceIdentity
 from device_client.identity.tee.server import Signer, lock_memory, serve_signer
 from device_client.keystore.files import FileKeystore
 from device_client.keystore.port import Stored
-from device_client.onboard import Outcome, Step, World, onboard
+from device_client.onboard import onboard
+from device_client.outcome import Outcome, Step, World
 from device_client.pledge.messages import Policy
 from device_client.pledge.origin import Origin, parse_origin
 from device_client.pledge.states import Phase, Result

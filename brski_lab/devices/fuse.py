@@ -7,7 +7,8 @@ from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.identity.port import DeviceIdentity
 from device_client.keystore.files import FileKeystore
 from device_client.keystore.port import Keystore
-from device_client.onboard import World, onboard
+from device_client.onboard import onboard
+from device_client.outcome import World
 from device_client.pledge.origin import Origin
 
 

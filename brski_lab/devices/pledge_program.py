@@ -21,7 +21,8 @@ from brski.errors import OnboardingError
 from brski_lab.devices.port import Ended
 from device_client.identity.from_tee import load_tee_identity
 from device_client.keystore.files import FileKeystore
-from device_client.onboard import Artifacts, Outcome, Step, World, onboard
+from device_client.onboard import onboard
+from device_client.outcome import Artifacts, Outcome, Step, World
 from device_client.pledge.origin import Origin, parse_origin
 from device_client.pledge.states import Result, StepName, StepStatus
 

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from brski_lab.children import Children
 from brski_lab.stage import Stage
-from device_client.onboard import Artifacts, Step
+from device_client.outcome import Artifacts, Step
 from device_client.pledge.states import Result
 
 Observer: TypeAlias = Callable[[Step], None]

@@ -1,6 +1,6 @@
 """The pledge as a transition table: what happened goes in, what to do comes out.
 
-:func:`advance` is a function of two values. The driver (:mod:`device_client.onboard`) does what the
+:func:`advance` is a function of two values. The driver (:mod:`device_client.attempt`) does what the
 effects say, in their order, and brings back what came of it; of the effects of one transition at
 most one, the last of its kind, brings an event. What has no entry in :data:`TABLE` is refused and
 changes nothing.

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from brski.idevid.record import Presentation
-from device_client import onboard as onboarding
+from device_client import outcome as onboarding
 from device_client.keystore.files import FileKeystore
-from device_client.onboard import Outcome, Step, onboard
+from device_client.onboard import onboard
+from device_client.outcome import Outcome, Step
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import (
     Answer,

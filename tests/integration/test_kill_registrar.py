@@ -24,7 +24,8 @@ from brski_lab.children import Children, open_socket, port_of
 from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.keystore.files import FileKeystore
-from device_client.onboard import Outcome, onboard
+from device_client.onboard import onboard
+from device_client.outcome import Outcome
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import Result
 

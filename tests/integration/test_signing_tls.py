@@ -26,7 +26,8 @@ from brski.idevid.record import Presentation
 from brski.pki.keys import certificate_der
 from brski.pki.signer import Signer
 from device_client.keystore.files import FileKeystore
-from device_client.onboard import Outcome, onboard
+from device_client.onboard import onboard
+from device_client.outcome import Outcome
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import Answer, Request, Result
 from device_client.transport import tlslite_client

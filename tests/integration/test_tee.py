@@ -33,7 +33,8 @@ from device_client.identity.from_seed import SeedIdentity, write_fuse
 from device_client.identity.from_tee import load_tee_identity
 from device_client.identity.tee import server, wire
 from device_client.keystore.files import FileKeystore
-from device_client.onboard import Outcome, Step, onboard
+from device_client.onboard import onboard
+from device_client.outcome import Outcome, Step
 from device_client.pledge.states import Result
 from device_client.transport.http import Limits
 from tests.integration.test_factory_memory import spellings

@@ -36,7 +36,8 @@ from device_client.identity.from_tpm import TPMIdentity, boot
 from device_client.identity.tpm_file import write_device
 from device_client.keystore.files import FileKeystore
 from device_client.keystore.tpm_keys import TPMKeys
-from device_client.onboard import Outcome, onboard
+from device_client.onboard import onboard
+from device_client.outcome import Outcome
 from device_client.pledge.states import Answer, Result
 from device_client.tpm.connection import TPM
 from device_client.transport.http import Limits
