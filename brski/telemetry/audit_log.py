@@ -18,7 +18,7 @@ from typing import Final
 from brski.errors import LocalError, Malformed
 from brski.pki import strict_json
 from brski.voucher.model import Assertion
-from brski.voucher.yang_json import decode_date, encode_date
+from brski.voucher.yang_types import decode_date, encode_date
 
 VERSION: Final = 1  # the one that this module knows
 AUDIT_LOG_OCTETS: Final = 256 * 1024  # ours: some 1500 events

@@ -34,7 +34,8 @@ from brski.pki.extensions import (
     encode_idevid_issuer,
     subject_key_identifier,
 )
-from brski.pki.keys import certificate_der, parse_certificate, spki_of
+from brski.pki.keys import certificate_der, parse_certificate
+from brski.voucher.key_references import Form, KeyReference, pin_of, proximity_of
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from brski.voucher.serialization import Signed
 
@@ -112,18 +113,25 @@ def check_pledge_request(
 
     Raises:
         SerialNumberMismatch: *request* is of another device.
-        ProximityMismatch: the assertion is not proximity, or the pledge saw another registrar.
+        ProximityMismatch: the assertion is not proximity, or the pledge saw another registrar. Of
+            several leaves that tell the first counts, as in :func:`.key_references.proximity_of`.
         NonceMismatch: there is no nonce, so that *request* is of no particular moment.
 
-    RFC 8995 §5.2, §5.5.
+    RFC 8995 §5.2, §5.5; RFC 8366bis §9.
     """
     _check_serial_number(request.serial_number, serial_number)
-    seen = _proximity_certificate(request)
-    if seen != certificate_der(registrar_certificate):
+    seen = _proximity(request)
+    if not _is_exactly(seen, registrar_certificate):
         raise ProximityMismatch(
-            "proximity-registrar-cert is another registrar's", section="RFC 8995 §5.2"
+            f"proximity-registrar-{seen.form} is another registrar's", section="RFC 8995 §5.2"
         )
     _check_fresh(request)
+
+
+def _is_exactly(reference: KeyReference, certificate: x509.Certificate) -> bool:
+    if reference.form is Form.CERT:  # not only its key: RFC 8995 §5.2 has the very certificate
+        return reference.octets == certificate_der(certificate)
+    return reference.is_of(certificate)
 
 
 def registrar_request(
@@ -190,17 +198,17 @@ def check_prior_signed(
             *registrar_certificates*.
         Malformed, TooLarge: the proximity-registrar-cert cannot be read.
 
-    RFC 8995 §5.5.5, §5.5.6.
+    RFC 8995 §5.5.5, §5.5.6; RFC 8366bis §9.
     """
     _check_serial_number(
         pledge_voucher_request.serial_number, registrar_voucher_request.serial_number
     )
     _check_fresh(pledge_voucher_request)
     _check_nonce(registrar_voucher_request.nonce, pledge_voucher_request.nonce, "RFC 8995 §5.5.6")
-    seen = spki_of(parse_certificate(_proximity_certificate(pledge_voucher_request)))
-    if seen not in map(spki_of, registrar_certificates):
+    seen = _proximity(pledge_voucher_request)
+    if not any(map(seen.is_of, registrar_certificates)):
         raise ProximityMismatch(
-            "proximity-registrar-cert has a key that the registrar does not show",
+            f"proximity-registrar-{seen.form} is of a key that the registrar does not show",
             section="RFC 8995 §5.5.5",
         )
 
@@ -268,7 +276,7 @@ def check_voucher(
     """Raise unless *voucher* answers *request* at *now*.
 
     The signature has been verified to the manufacturer's anchor by the caller; this judges the
-    contents alone. Whom the voucher pins is for :func:`check_pin`.
+    contents alone. Whom the voucher pins is for :func:`find_pin`.
 
     Args:
         voucher: as decoded.
@@ -313,25 +321,47 @@ def _check_dates(voucher: Voucher, now: datetime) -> None:
     check_created_on(voucher.created_on, now=now)
 
 
-def check_pin(
-    voucher: Voucher, registrar_chain: Sequence[x509.Certificate], *, at: datetime | None
-) -> None:
-    """Raise unless the registrar's TLS chain leads to what *voucher* pins.
+def find_pin(
+    voucher: Voucher,
+    request: VoucherRequest,
+    registrar_chain: Sequence[x509.Certificate],
+    *,
+    at: datetime | None,
+) -> x509.Certificate:
+    """Return the certificate that *voucher* pins, once the registrar's TLS chain leads to it.
+
+    Which of several leaves counts: :func:`.key_references.pin_of`. A key pins the registrar that
+    has it, so the certificate is then the registrar's own.
 
     Args:
         voucher: accepted by :func:`check_voucher`.
+        request: what this pledge sent.
         registrar_chain: as the registrar presented it in the handshake, its own first.
         at: aware UTC; None for a pledge without a clock that it trusts.
 
     Raises:
-        PinMismatch: it does not, or the voucher pins no certificate.
+        PinMismatch: the chain does not lead there, or the voucher pins nothing.
         Malformed, TooLarge: the pinned-domain-cert cannot be read.
 
-    RFC 8995 §5.6.1, §5.6.2.
+    RFC 8995 §5.6.1, §5.6.2; RFC 8366bis §8.
     """
-    if voucher.pinned_domain_cert is None:
-        raise PinMismatch("voucher without pinned-domain-cert", section="RFC 8995 §5.6.1")
-    validate_to_pin(registrar_chain, parse_certificate(voucher.pinned_domain_cert), at=at)
+    reference = pin_of(voucher, request)
+    if reference is None:
+        raise PinMismatch("voucher pins no certificate and no key", section="RFC 8995 §5.6.1")
+    pin = _pinned(reference, registrar_chain)
+    validate_to_pin(registrar_chain, pin, at=at)
+    return pin
+
+
+def _pinned(reference: KeyReference, chain: Sequence[x509.Certificate]) -> x509.Certificate:
+    if reference.form is Form.CERT:
+        return parse_certificate(reference.octets)
+    if not chain or not reference.is_of(chain[0]):
+        raise PinMismatch(
+            f"pinned-domain-{reference.form} is of another key than the registrar's",
+            section="RFC 8366bis §8",
+        )
+    return chain[0]
 
 
 # -- shared ----------------------------------------------------------------------------------------
@@ -366,12 +396,13 @@ def _check_idevid_issuer(found: bytes | None, expected: bytes | None) -> None:
         )
 
 
-def _proximity_certificate(request: VoucherRequest) -> bytes:
+def _proximity(request: VoucherRequest) -> KeyReference:
     if request.assertion is not Assertion.PROXIMITY:
         raise ProximityMismatch(
             f"pledge's assertion is {request.assertion or 'absent'}, not proximity",
             section="RFC 8995 §5.2",
         )
-    if request.proximity_registrar_cert is None:
+    reference = proximity_of(request)
+    if reference is None:
         raise ProximityMismatch("proximity-registrar-cert is missing", section="RFC 8995 §5.2")
-    return request.proximity_registrar_cert
+    return reference

@@ -1,35 +1,31 @@
 """Voucher documents as JSON: YANG leaves by the rules of RFC 7951.
 
-This module owns the member names, the base64 of binary leaves and the dates. It judges form alone:
-whether one document answers another is for :mod:`brski.voucher.rules`. Writing is strict RFC 8366;
-reading also takes what draft-ietf-anima-rfc8366bis adds or relaxes.
+This module owns the member names and says which leaf has which type; the types' spelling is in
+:mod:`brski.voucher.yang_types`. It judges form alone: whether one document answers another is for
+:mod:`brski.voucher.rules`. Writing is strict RFC 8366; reading also takes what RFC 8366bis
+(draft-ietf-anima-rfc8366bis) adds or relaxes.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TypeVar
 
 from brski.errors import LocalError, Malformed
 from brski.pki import strict_json
 from brski.pki.names import check_serial_number
-from brski.registry import NONCE_OCTETS
-from brski.voucher.model import Assertion, Voucher, VoucherRequest
+from brski.voucher import yang_types
+from brski.voucher.model import Assertion, Extension, Voucher, VoucherArtifact, VoucherRequest
 
 REQUEST_TOP: Final = "ietf-voucher-request:voucher"  # RFC 8995 §3.2; the name says "voucher"
 VOUCHER_TOP: Final = "ietf-voucher:voucher"  # RFC 8366 §5.3
 
-_DATE_AND_TIME: Final = re.compile(  # yang:date-and-time, RFC 6991 §3
-    r"(\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):\d{2}:\d{2})(?:\.(\d{1,12}))?(Z|[+-]\d{2}:\d{2})",
-    re.ASCII,
-)
-_FROM_URL_ALPHABET: Final = str.maketrans("-_", "+/")
+_SHA256_OCTETS: Final = 32
+_EXTENSION: Final = "extension:"  # and the module's name: the member that holds its content
 
-_Leaf: TypeAlias = tuple[str, Callable[[object], object]]  # the model's field, and what reads it
+_T = TypeVar("_T")
 
 
 # -- documents -------------------------------------------------------------------------------------
@@ -49,27 +45,15 @@ def encode_voucher_request(request: VoucherRequest) -> bytes:
 
     RFC 8995 §3.2; RFC 7951.
     """
-    _check_exclusive(request.nonce, request.expires_on)
-    return _encode(
-        REQUEST_TOP,
-        {
-            "assertion": request.assertion,
-            "created-on": _date_text(request.created_on),
-            "expires-on": _date_text(request.expires_on),
-            "serial-number": request.serial_number,
-            "idevid-issuer": _binary_text(request.idevid_issuer),
-            "nonce": request.nonce,
-            "prior-signed-voucher-request": _binary_text(request.prior_signed_voucher_request),
-            "proximity-registrar-cert": _binary_text(request.proximity_registrar_cert),
-        },
-    )
+    _check_exclusive(request)
+    return _encode(REQUEST_TOP, _REQUEST_LEAVES, request)
 
 
 def decode_voucher_request(octets: bytes, *, lenient_nonce: bool = False) -> VoucherRequest:
     """Read a voucher-request; nothing in it is believed yet.
 
     The leaves that a request inherits from the voucher and that RFC 8995 §3.2 says to ignore
-    (pinned-domain-cert, domain-cert-revocation-checks, last-renewal-date) are not looked at, nor
+    (domain-cert-revocation-checks, last-renewal-date and those that pin) are not looked at, nor
     are leaves that are not known here.
 
     Args:
@@ -81,9 +65,9 @@ def decode_voucher_request(octets: bytes, *, lenient_nonce: bool = False) -> Vou
         Malformed: not JSON, not a voucher-request, no serial-number, or a leaf of the wrong form.
         TooLarge: over the limits of :func:`brski.pki.strict_json.loads`.
 
-    RFC 8995 §3.2; RFC 7951.
+    RFC 8995 §3.2; RFC 8366bis §9; RFC 7951.
     """
-    leaves = _LENIENT_REQUEST_LEAVES if lenient_nonce else _REQUEST_LEAVES
+    leaves = {**_REQUEST_LEAVES, **_LENIENT_NONCE} if lenient_nonce else _REQUEST_LEAVES
     return VoucherRequest(**_decode(octets, REQUEST_TOP, leaves))
 
 
@@ -103,29 +87,16 @@ def encode_voucher(voucher: Voucher) -> bytes:
     RFC 8366 §5.3; RFC 7951.
     """
     _check_mandatory(voucher)
-    _check_exclusive(voucher.nonce, voucher.expires_on)
+    _check_exclusive(voucher)
     if voucher.last_renewal_date is not None and voucher.expires_on is None:
         raise LocalError("last-renewal-date without expires-on", section="RFC 8366 §5.3")
-    return _encode(
-        VOUCHER_TOP,
-        {
-            "created-on": _date_text(voucher.created_on),
-            "expires-on": _date_text(voucher.expires_on),
-            "assertion": voucher.assertion,
-            "serial-number": voucher.serial_number,
-            "idevid-issuer": _binary_text(voucher.idevid_issuer),
-            "pinned-domain-cert": _binary_text(voucher.pinned_domain_cert),
-            "domain-cert-revocation-checks": voucher.domain_cert_revocation_checks,
-            "nonce": voucher.nonce,
-            "last-renewal-date": _date_text(voucher.last_renewal_date),
-        },
-    )
+    return _encode(VOUCHER_TOP, _VOUCHER_LEAVES, voucher)
 
 
 def decode_voucher(octets: bytes, *, lenient_nonce: bool = False) -> Voucher:
     """Read a voucher; nothing in it is believed yet. Unknown leaves are ignored.
 
-    Only serial-number is asked for here, as in rfc8366bis: a missing pinned-domain-cert is a
+    Only serial-number is asked for here, as in RFC 8366bis: a missing pinned-domain-cert is a
     voucher that cannot be used, not one that cannot be read (RFC 8995 §5.6.1).
 
     Args:
@@ -136,38 +107,10 @@ def decode_voucher(octets: bytes, *, lenient_nonce: bool = False) -> Voucher:
         Malformed: not JSON, not a voucher, no serial-number, or a leaf of the wrong form.
         TooLarge: over the limits of :func:`brski.pki.strict_json.loads`.
 
-    RFC 8366 §5.3; RFC 8995 §5.6.1; RFC 7951.
+    RFC 8366 §5.3; RFC 8995 §5.6.1; RFC 8366bis §8; RFC 7951.
     """
-    leaves = _LENIENT_VOUCHER_LEAVES if lenient_nonce else _VOUCHER_LEAVES
+    leaves = {**_VOUCHER_LEAVES, **_LENIENT_NONCE} if lenient_nonce else _VOUCHER_LEAVES
     return Voucher(**_decode(octets, VOUCHER_TOP, leaves))
-
-
-def _encode(top: str, leaves: Mapping[str, str | bool | None]) -> bytes:
-    present = {leaf: value for leaf, value in leaves.items() if value is not None}
-    return json.dumps({top: present}, separators=(",", ":")).encode("ascii")
-
-
-def _decode(octets: bytes, top: str, leaves: Mapping[str, _Leaf]) -> dict[str, Any]:
-    document = strict_json.loads(octets)
-    if not isinstance(document, dict) or list(document) != [top]:
-        raise Malformed(f"the one member of the document is not {top}", section="RFC 8995 §3")
-    body = document[top]
-    if not isinstance(body, dict):
-        raise Malformed(f"{top} is not an object", section="RFC 7951 §5")
-    if "serial-number" not in body:
-        raise Malformed("serial-number is missing", section="RFC 8366 §5.3")
-    return {
-        field: _read(leaf, parse, body[leaf])
-        for leaf, (field, parse) in leaves.items()
-        if leaf in body
-    }
-
-
-def _read(leaf: str, parse: Callable[[object], object], value: object) -> object:
-    try:
-        return parse(value)
-    except Malformed as err:
-        raise Malformed(f"{leaf}: {err.reason}", section=err.section) from err
 
 
 def _check_mandatory(voucher: Voucher) -> None:
@@ -180,134 +123,100 @@ def _check_mandatory(voucher: Voucher) -> None:
             raise LocalError(f"a voucher needs {leaf}", section="RFC 8366 §5.3")
 
 
-def _check_exclusive(nonce: str | None, expires_on: datetime | None) -> None:
-    if nonce is not None and expires_on is not None:
+def _check_exclusive(document: VoucherArtifact) -> None:
+    if document.nonce is not None and document.expires_on is not None:
         raise LocalError("nonce and expires-on exclude one another", section="RFC 8366 §5.3")
 
 
-# -- binary ----------------------------------------------------------------------------------------
+# -- leaves to members and back --------------------------------------------------------------------
 
 
-def encode_binary(octets: bytes) -> str:
-    """Return *octets* as the value of a YANG binary leaf: base64 with padding, in one line.
+class _Type(NamedTuple):
+    """How a leaf's value is read from JSON, and how it is written."""
 
-    RFC 7951 §6.6; RFC 4648 §4.
-    """
-    return base64.b64encode(octets).decode("ascii")
+    read: Callable[[Any], object]  # raises Malformed
+    write: Callable[[Any], object]
 
 
-def decode_binary(text: str) -> bytes:
-    """Read the value of a YANG binary leaf; each octet string has one spelling that is accepted.
+def _encode(top: str, leaves: Mapping[str, _Type], document: VoucherArtifact) -> bytes:
+    values = ((leaf, kind, getattr(document, _field(leaf))) for leaf, kind in leaves.items())
+    body = {leaf: kind.write(value) for leaf, kind, value in values if value is not None}
+    body |= _write_extensions(document.extensions)
+    return json.dumps({top: body}, separators=(",", ":")).encode("ascii")
 
-    Raises:
-        Malformed: another alphabet, white space, padding missing or amiss, or trailing bits that
-            are not zero.
 
-    RFC 7951 §6.6; RFC 4648 §3.5, §4.
-    """
+def _decode(octets: bytes, top: str, leaves: Mapping[str, _Type]) -> dict[str, Any]:
+    document = strict_json.loads(octets)
+    if not isinstance(document, dict) or list(document) != [top]:
+        raise Malformed(f"the one member of the document is not {top}", section="RFC 8995 §3")
+    body = document[top]
+    if not isinstance(body, dict):
+        raise Malformed(f"{top} is not an object", section="RFC 7951 §5")
+    if "serial-number" not in body:
+        raise Malformed("serial-number is missing", section="RFC 8366 §5.3")
+    values = {
+        _field(leaf): _read(leaf, kind.read, body[leaf])
+        for leaf, kind in leaves.items()
+        if leaf in body
+    }
+    return values | {"extensions": _read_extensions(body)}
+
+
+def _field(leaf: str) -> str:
+    return leaf.replace("-", "_")
+
+
+def _read(leaf: str, read: Callable[[Any], _T], value: object) -> _T:
     try:
-        octets = base64.b64decode(text, validate=True)
-    except ValueError as err:
-        raise Malformed("not base64", section="RFC 7951 §6.6") from err
-    if encode_binary(octets) != text:
-        raise Malformed("not the one base64 of its octets", section="RFC 4648 §3.5")
-    return octets
+        return read(value)
+    except Malformed as err:
+        raise Malformed(f"{leaf}: {err.reason}", section=err.section) from err
 
 
-def encode_nonce(octets: bytes) -> str:
-    """Return fresh random *octets* as the nonce of a voucher-request.
-
-    Args:
-        octets: 8 to 32 of them; 16 are customary.
-
-    Raises:
-        LocalError: too few or too many octets.
-
-    RFC 8366 §5.3.
-    """
-    least, most = NONCE_OCTETS
-    if not least <= len(octets) <= most:
-        raise LocalError(f"nonce of {len(octets)} octets", section="RFC 8366 §5.3")
-    return encode_binary(octets)
+# -- extensions ------------------------------------------------------------------------------------
 
 
-def decode_nonce(text: str, *, lenient: bool = False) -> bytes:
-    """Read a nonce, to check or to compare it; what is sent on is the string itself.
+def _write_extensions(extensions: tuple[Extension, ...]) -> dict[str, object]:
+    if not extensions:
+        return {}
+    return {"extensions": [extension.name for extension in extensions]} | {
+        _EXTENSION + extension.name: json.loads(extension.content)
+        for extension in extensions
+        if extension.content is not None
+    }
 
-    Args:
-        text: base64 as it came.
-        lenient: allow the URL alphabet and missing padding too.
 
-    Returns:
-        8 to 32 octets.
-
-    Raises:
-        Malformed: not such base64, or another length.
-
-    RFC 8366 §5.3; rfc8366bis §6.
-    """
-    octets = decode_binary(_standard_base64(text) if lenient else text)
-    least, most = NONCE_OCTETS
-    if not least <= len(octets) <= most:
+def _read_extensions(body: Mapping[str, object]) -> tuple[Extension, ...]:
+    names = _read("extensions", _read_names, body.get("extensions", []))
+    contents = {
+        leaf.removeprefix(_EXTENSION): _read(leaf[:64], _read_content, value)
+        for leaf, value in body.items()
+        if leaf.startswith(_EXTENSION)
+    }
+    unlisted = contents.keys() - set(names)
+    if unlisted:
         raise Malformed(
-            f"nonce of {len(octets)} octets, {least} to {most} are allowed",
-            section="RFC 8366 §5.3",
+            f"extension {min(unlisted)[:64]!a} is not listed", section="RFC 8366bis §8.6"
         )
-    return octets
+    return tuple(Extension(name=name, content=contents.get(name)) for name in names)
 
 
-def _standard_base64(text: str) -> str:
-    bare = text.translate(_FROM_URL_ALPHABET).removesuffix("=").removesuffix("=")
-    return bare + "=" * (-len(bare) % 4)
+def _read_names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise Malformed("not an array", section="RFC 7951 §5.3")
+    names = tuple(yang_types.check_extension_name(_text(name)) for name in value)
+    if len(set(names)) != len(names):
+        raise Malformed("a name is listed twice", section="RFC 7950 §7.7")
+    return names
 
 
-def _binary_text(octets: bytes | None) -> str | None:
-    return None if octets is None else encode_binary(octets)
+def _read_content(value: object) -> str:
+    if not isinstance(value, dict):
+        raise Malformed("not an object", section="RFC 8366bis §8.6")
+    return json.dumps(value, separators=(",", ":"))
 
 
-# -- dates -----------------------------------------------------------------------------------------
-
-
-def encode_date(moment: datetime) -> str:
-    """Return *moment* as yang:date-and-time in UTC, with a fraction only if it has one.
-
-    Raises:
-        LocalError: *moment* is without zone.
-
-    RFC 6991 §3; RFC 3339.
-    """
-    if moment.tzinfo is None:
-        raise LocalError("a date without zone cannot be written", section="RFC 6991 §3")
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def decode_date(text: str) -> datetime:
-    """Read yang:date-and-time, any offset; digits beyond the microsecond are dropped.
-
-    Returns:
-        aware UTC.
-
-    Raises:
-        Malformed: no such form, or no such moment.
-
-    RFC 6991 §3; RFC 3339.
-    """
-    parts = _DATE_AND_TIME.fullmatch(text)
-    if parts is None:
-        raise Malformed("not a yang:date-and-time", section="RFC 6991 §3")
-    seconds, fraction, zone = parts.groups()
-    microseconds = (fraction or "0").ljust(6, "0")[:6]
-    try:
-        return datetime.fromisoformat(f"{seconds}.{microseconds}{zone}").astimezone(UTC)
-    except (ValueError, OverflowError) as err:
-        raise Malformed(f"no such moment: {text}", section="RFC 3339 §5.7") from err
-
-
-def _date_text(moment: datetime | None) -> str | None:
-    return None if moment is None else encode_date(moment)
-
-
-# -- leaves ----------------------------------------------------------------------------------------
+# -- types of leaves -------------------------------------------------------------------------------
 
 
 def _text(value: object) -> str:
@@ -329,21 +238,32 @@ def _assertion(value: object) -> Assertion:
 
 
 def _date(value: object) -> datetime:
-    return decode_date(_text(value))
+    return yang_types.decode_date(_text(value))
 
 
 def _binary(value: object) -> bytes:
-    return decode_binary(_text(value))
+    return yang_types.decode_binary(_text(value))
+
+
+def _sha256(value: object) -> bytes:
+    octets = _binary(value)
+    if len(octets) != _SHA256_OCTETS:
+        raise Malformed(f"SHA-256 of {len(octets)} octets", section="RFC 8366bis §8.4")
+    return octets
 
 
 def _nonce(value: object) -> str:
-    decode_nonce(_text(value))
+    yang_types.decode_nonce(_text(value))
     return _text(value)
 
 
 def _lenient_nonce(value: object) -> str:
-    decode_nonce(_text(value), lenient=True)
+    yang_types.decode_nonce(_text(value), lenient=True)
     return _text(value)
+
+
+def _uri(value: object) -> str:
+    return yang_types.check_uri(_text(value))
 
 
 def _boolean(value: object) -> bool:
@@ -352,25 +272,39 @@ def _boolean(value: object) -> bool:
     return value
 
 
-_COMMON_LEAVES: Final[Mapping[str, _Leaf]] = {
-    "serial-number": ("serial_number", _serial_number),
-    "assertion": ("assertion", _assertion),
-    "created-on": ("created_on", _date),
-    "expires-on": ("expires_on", _date),
-    "nonce": ("nonce", _nonce),
-    "idevid-issuer": ("idevid_issuer", _binary),
+_DATE: Final = _Type(_date, yang_types.encode_date)
+_BINARY: Final = _Type(_binary, yang_types.encode_binary)
+_SHA256: Final = _Type(_sha256, yang_types.encode_binary)
+_URI: Final = _Type(_uri, str)
+
+# In the order in which they are written.
+_ARTIFACT_LEAVES: Final[Mapping[str, _Type]] = {
+    "created-on": _DATE,
+    "expires-on": _DATE,
+    "assertion": _Type(_assertion, str),
+    "serial-number": _Type(_serial_number, str),
+    "idevid-issuer": _BINARY,
+    "nonce": _Type(_nonce, str),
+    "est-domain": _URI,
+    "additional-configuration-url": _URI,
+    "manufacturer-proprietary": _Type(_text, str),
 }
-_REQUEST_LEAVES: Final[Mapping[str, _Leaf]] = {
-    **_COMMON_LEAVES,
-    "prior-signed-voucher-request": ("prior_signed_voucher_request", _binary),
-    "proximity-registrar-cert": ("proximity_registrar_cert", _binary),
+_REQUEST_LEAVES: Final[Mapping[str, _Type]] = {
+    **_ARTIFACT_LEAVES,
+    "prior-signed-voucher-request": _BINARY,
+    "proximity-registrar-cert": _BINARY,
+    "proximity-registrar-pubk": _BINARY,
+    "proximity-registrar-pubk-sha256": _SHA256,
+    "agent-provided-proximity-registrar-cert": _BINARY,
+    "agent-sign-cert": _BINARY,
+    "agent-signed-data": _BINARY,
 }
-_VOUCHER_LEAVES: Final[Mapping[str, _Leaf]] = {
-    **_COMMON_LEAVES,
-    "pinned-domain-cert": ("pinned_domain_cert", _binary),
-    "domain-cert-revocation-checks": ("domain_cert_revocation_checks", _boolean),
-    "last-renewal-date": ("last_renewal_date", _date),
+_VOUCHER_LEAVES: Final[Mapping[str, _Type]] = {
+    **_ARTIFACT_LEAVES,
+    "pinned-domain-cert": _BINARY,
+    "pinned-domain-pubk": _BINARY,
+    "pinned-domain-pubk-sha256": _SHA256,
+    "domain-cert-revocation-checks": _Type(_boolean, bool),
+    "last-renewal-date": _DATE,
 }
-_LENIENT_NONCE: Final[Mapping[str, _Leaf]] = {"nonce": ("nonce", _lenient_nonce)}
-_LENIENT_REQUEST_LEAVES: Final = {**_REQUEST_LEAVES, **_LENIENT_NONCE}
-_LENIENT_VOUCHER_LEAVES: Final = {**_VOUCHER_LEAVES, **_LENIENT_NONCE}
+_LENIENT_NONCE: Final[Mapping[str, _Type]] = {"nonce": _Type(_lenient_nonce, str)}

@@ -36,7 +36,6 @@ from brski.pki.chain import TrustAnchors, check_presented_chain, validate_to_pin
 from brski.pki.extensions import has_extended_key_usage, masa_url, subject_key_identifier
 from brski.pki.keys import (
     certificate_der,
-    parse_certificate,
     public_key_of_certificate,
     spki_of,
 )
@@ -58,10 +57,11 @@ from brski.registry import (
     VOUCHER_STATUS,
 )
 from brski.telemetry.status import Status, encode_status
-from brski.voucher.model import Assertion, Voucher, VoucherRequest
-from brski.voucher.rules import check_created_on, check_voucher
+from brski.voucher.model import Assertion, VoucherRequest
+from brski.voucher.rules import check_created_on, check_voucher, find_pin
 from brski.voucher.serialization import Signed, VoucherSerialization
-from brski.voucher.yang_json import decode_voucher, encode_nonce, encode_voucher_request
+from brski.voucher.yang_json import decode_voucher, encode_voucher_request
+from brski.voucher.yang_types import encode_nonce
 from device_client.pledge.states import Answer, DomainCertificates, Request
 
 NONCE_OCTETS: Final = 16  # RFC 8366 §5.3 wants 8 to 32
@@ -255,32 +255,20 @@ def judge_voucher(
             "the voucher demands revocation checks, for which this device has no means",
             section="RFC 8366 §5.3",
         )
-    pin = _pin_of(voucher)
-    _check_pinned(registrar_chain, pin, now)
+    pin = find_pin(voucher, request, registrar_chain, at=now)
+    _check_speaks_for_domain(registrar_chain[0], pin)
     return pin
 
 
-def _check_pinned(
-    registrar_chain: Sequence[x509.Certificate], pin: x509.Certificate, now: datetime | None
-) -> None:
-    """The chain leads to the pin, and its first certificate may speak for the domain.
-
-    Under a pinned CA every member of the domain has a certificate; only an RA's (id-kp-cmcRA) is
+def _check_speaks_for_domain(registrar: x509.Certificate, pin: x509.Certificate) -> None:
+    """Under a pinned CA every member of the domain has a certificate; only an RA's (id-kp-cmcRA) is
     that of a registrar. A pinned end entity needs no more words (RFC 7030 §3.6.1).
     """
-    validate_to_pin(registrar_chain, pin, at=now)
-    registrar = registrar_chain[0]
     if spki_of(registrar) != spki_of(pin) and not has_extended_key_usage(registrar, ID_KP_CMC_RA):
         raise PinMismatch(
             "the server is of the pinned domain, and not its registrar (id-kp-cmcRA)",
             section="RFC 7030 §3.6.1",
         )
-
-
-def _pin_of(voucher: Voucher) -> x509.Certificate:
-    if voucher.pinned_domain_cert is None:
-        raise PinMismatch("the voucher pins no domain certificate", section="RFC 8995 §5.6.1")
-    return parse_certificate(voucher.pinned_domain_cert)
 
 
 def _check_voucher_signature(

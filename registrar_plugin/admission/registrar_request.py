@@ -8,7 +8,7 @@ from datetime import datetime
 from cryptography import x509
 
 from brski.errors import NonceMismatch, PinMismatch, SerialNumberMismatch
-from brski.pki.keys import parse_certificate, spki_of
+from brski.voucher.key_references import pin_of
 from brski.voucher.model import Voucher
 from brski.voucher.rules import registrar_request, same_nonce
 from brski.voucher.yang_json import encode_voucher_request
@@ -49,10 +49,8 @@ def check_answer(
         raise SerialNumberMismatch("the MASA's voucher is for another device", section=_SECTION)
     if voucher.nonce is not None and not same_nonce(voucher.nonce, verified.request.nonce):
         raise NonceMismatch("the MASA's voucher answers another request", section=_SECTION)
-    if voucher.pinned_domain_cert is None:
+    pin = pin_of(voucher, verified.request)
+    if pin is None:
         raise PinMismatch("the MASA's voucher pins no certificate", section=_SECTION)
-    pinned = spki_of(parse_certificate(voucher.pinned_domain_cert))
-    if all(spki_of(certificate) != pinned for certificate in registrar_chain):
-        raise PinMismatch(
-            "the MASA's voucher pins a certificate that is not ours", section=_SECTION
-        )
+    if not any(map(pin.is_of, registrar_chain)):
+        raise PinMismatch("the MASA's voucher pins a key that is not ours", section=_SECTION)

@@ -27,7 +27,8 @@ from brski.registry import JSON, VOUCHER_CMS_JSON
 from brski.telemetry.status import Status
 from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion, VoucherRequest
-from brski.voucher.yang_json import encode_nonce, encode_voucher_request
+from brski.voucher.yang_json import encode_voucher_request
+from brski.voucher.yang_types import encode_nonce
 from masa_stub.issue import IssuePolicy
 from masa_stub.masa import MASA
 from masa_stub.store import AuditStore

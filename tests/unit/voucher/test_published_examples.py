@@ -184,12 +184,12 @@ def test_appendix_c_voucher(vectors: Path) -> None:
     )
     jrc = certificate(vectors, "rfc8995-appC/jrc_prime256v1")
     owner = certificate(vectors, "rfc8995-appC/ownerca_secp384r1")
-    rules.check_pin(voucher, (jrc, owner), at=signed.signing_time)
-    rules.check_pin(voucher, (jrc, owner), at=None)
+    assert rules.find_pin(voucher, request, (jrc, owner), at=signed.signing_time) == jrc
+    assert rules.find_pin(voucher, request, (jrc, owner), at=None) == jrc
     with pytest.raises(PinMismatch):
-        rules.check_pin(voucher, (masa,), at=signed.signing_time)
+        rules.find_pin(voucher, request, (masa,), at=signed.signing_time)
     with pytest.raises(PinMismatch):
-        rules.check_pin(voucher, (jrc, owner), at=signed.signing_time + timedelta(days=365))
+        rules.find_pin(voucher, request, (jrc, owner), at=signed.signing_time + timedelta(days=365))
     assert base64.b64encode(domain_id(jrc)) == b"Oy6w2vS8ar8m/FtEHuzs7sl7LSD3pW9yTCgCecoIL3M="
 
 

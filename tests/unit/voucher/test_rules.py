@@ -29,15 +29,15 @@ from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from brski.voucher.rules import (
     CLOCK_SKEW,
     check_created_on,
-    check_pin,
     check_pledge_request,
     check_prior_signed,
     check_voucher,
+    find_pin,
     registrar_request,
     same_nonce,
     signer_chain,
 )
-from brski.voucher.yang_json import decode_nonce, encode_nonce
+from brski.voucher.yang_types import decode_nonce, encode_nonce
 from tests.kit import pki
 from tests.kit.voucher import (
     CREATED_ON,
@@ -448,24 +448,24 @@ def test_the_pin_is_the_only_anchor(pin: pki.Entity, accepted: bool, at: datetim
     """The registrar itself, a CA above it, or the root; with and without a clock."""
     voucher = replace(VOUCHER, pinned_domain_cert=pin.der)
     if accepted:
-        check_pin(voucher, REGISTRAR.chain[:-1], at=at)
+        assert find_pin(voucher, REQUEST, REGISTRAR.chain[:-1], at=at) == pin.certificate
         return
     with pytest.raises(PinMismatch):
-        check_pin(voucher, REGISTRAR.chain[:-1], at=at)
+        find_pin(voucher, REQUEST, REGISTRAR.chain[:-1], at=at)
 
 
 @pytest.mark.requirement("PL-22", "PL-24", "PL-26")
 def test_pins_that_cannot_be_used() -> None:
     """None at all, no certificate, or a time at which the chain does not hold."""
     chain = REGISTRAR.chain[:-1]
-    check_pin(VOUCHER, chain, at=pki.NOW)
-    with pytest.raises(PinMismatch, match="without pinned-domain-cert"):
-        check_pin(replace(VOUCHER, pinned_domain_cert=None), chain, at=pki.NOW)
+    find_pin(VOUCHER, REQUEST, chain, at=pki.NOW)
+    with pytest.raises(PinMismatch, match="pins no"):
+        find_pin(replace(VOUCHER, pinned_domain_cert=None), REQUEST, chain, at=pki.NOW)
     with pytest.raises(Malformed):
-        check_pin(replace(VOUCHER, pinned_domain_cert=b"\x30\x00"), chain, at=pki.NOW)
+        find_pin(replace(VOUCHER, pinned_domain_cert=b"\x30\x00"), REQUEST, chain, at=pki.NOW)
     for at in (pki.BEFORE, pki.AFTER):
         with pytest.raises(PinMismatch):
-            check_pin(VOUCHER, chain, at=at)
+            find_pin(VOUCHER, REQUEST, chain, at=at)
 
 
 def test_refusals_name_what_differs() -> None:
