@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated
 
 import typer
 from cryptography import x509
@@ -16,7 +15,6 @@ from rich.table import Table
 
 from brski.edge.atomic_file import write_atomically
 from brski.edge.cli import (
-    MISUSE,
     configure_logging,
     harden_process,
     print_json,
@@ -26,20 +24,26 @@ from brski.edge.cli import (
 from brski.edge.serve import run_loop
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import pem_of
-from brski.errors import DeviceUnknown, FileUnusable
-from brski.pki.names import check_serial_number
+from brski.errors import DeviceUnknown
+from registrar_plugin.cli_approval import approve, deny, waiting
+from registrar_plugin.cli_common import (
+    PROGRAM,
+    USUAL,
+    Ambiguous,
+    AsJSON,
+    Issuer,
+    SettingsFile,
+    tell_ambiguous,
+    the_one,
+    with_journal,
+)
 from registrar_plugin.composition import manifest_source, open_registrar
-from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.oem_source.manifest import load_file
 from registrar_plugin.server import serve_registrar
 from registrar_plugin.settings import RegistrarSettings
 from registrar_plugin.store.port import Onboarding
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.events import Event, EventKind
-
-PROGRAM: Final = "brski-registrar"
-
-T = TypeVar("T")
 
 app = typer.Typer(
     name=PROGRAM,
@@ -48,20 +52,11 @@ app = typer.Typer(
 
     Start with conf/registrar.toml, which explains every key. Then: [bold]check[/bold] it,
     [bold]serve[/bold], and see with [bold]journal[/bold] what came and why it was refused, with
-    [bold]alarms[/bold] what a person should look at.""",
+    [bold]alarms[/bold] what a person should look at. Where approval is manual,
+    [bold]waiting[/bold] lists who waits, [bold]approve[/bold] and [bold]deny[/bold] decide.""",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-
-SettingsFile = Annotated[
-    Path, typer.Option("--settings", "-s", help="The settings file, TOML.", show_default=True)
-]
-AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Issuer = Annotated[
-    str | None,
-    typer.Option(help="idevid-issuer, 40 hex digits, where two devices share a serial number."),
-]
-_USUAL: Final = Path("registrar.toml")
 
 
 @app.callback()
@@ -74,7 +69,7 @@ def _every(
 
 @app.command()
 def serve(
-    settings: SettingsFile = _USUAL,
+    settings: SettingsFile = USUAL,
     listen: Annotated[
         str | None, typer.Option(help='Instead of listen.pledges: "host:port" or "fd:N".')
     ] = None,
@@ -91,7 +86,7 @@ def serve(
 
 
 @app.command()
-def check(settings: SettingsFile = _USUAL) -> None:
+def check(settings: SettingsFile = USUAL) -> None:
     """Read the settings, load every key and anchor, open the journal, and say what is wrong."""
     loaded = load_settings(settings, RegistrarSettings)
 
@@ -106,7 +101,7 @@ def check(settings: SettingsFile = _USUAL) -> None:
 def load_manifest(
     manifest: Annotated[Path, typer.Argument(help="As the manufacturer signed it for you.")],
     manufacturer: Annotated[str, typer.Option(help="Whose it is, by its name in the settings.")],
-    settings: SettingsFile = _USUAL,
+    settings: SettingsFile = USUAL,
     as_json: AsJSON = False,
 ) -> None:
     """Bring a manufacturer's manifest into the local copy, whole or not at all."""
@@ -122,7 +117,7 @@ def load_manifest(
 @app.command()
 def journal(
     serial_number: Annotated[str | None, typer.Argument(help="Only of this device.")] = None,
-    settings: SettingsFile = _USUAL,
+    settings: SettingsFile = USUAL,
     issuer: Issuer = None,
     limit: Annotated[int, typer.Option(min=1, help="How many lines at the most.")] = 200,
     as_json: AsJSON = False,
@@ -135,7 +130,7 @@ def journal(
 @app.command()
 def alarms(
     serial_number: Annotated[str | None, typer.Argument(help="Only of this device.")] = None,
-    settings: SettingsFile = _USUAL,
+    settings: SettingsFile = USUAL,
     issuer: Issuer = None,
     limit: Annotated[int, typer.Option(min=1, help="How many lines at the most.")] = 200,
     as_json: AsJSON = False,
@@ -156,17 +151,16 @@ def _list_events(
     *,
     as_json: bool,
 ) -> int | None:
-    async def read(opened: SQLiteJournal) -> tuple[Event, ...] | list[DeviceKey]:
+    async def read(opened: SQLiteJournal) -> tuple[Event, ...]:
         if serial_number is None:
             return await opened.events(kind=kind, limit=limit)
-        found = await _devices(opened, serial_number, issuer)
-        if len(found) != 1:
-            return found
-        return await opened.events(device=found[0], kind=kind, limit=limit)
+        device = the_one(await opened.devices(serial_number), serial_number, issuer)
+        return await opened.events(device=device, kind=kind, limit=limit)
 
-    events = _with_journal(settings, read)
-    if isinstance(events, list):
-        return _ambiguous(events)
+    try:
+        events = with_journal(settings, read)
+    except Ambiguous as several:
+        return tell_ambiguous(several)
     if as_json:
         print_json({name: [_event_document(event) for event in events]})
     else:
@@ -177,7 +171,7 @@ def _list_events(
 @app.command()
 def show(
     serial_number: Annotated[str, typer.Argument(help="Of the device.")],
-    settings: SettingsFile = _USUAL,
+    settings: SettingsFile = USUAL,
     issuer: Issuer = None,
     artifacts: Annotated[
         Path | None, typer.Option(help="Write what came to exist into this folder, too.")
@@ -186,22 +180,18 @@ def show(
 ) -> int | None:
     """Where a device stands."""
 
-    async def read(
-        opened: SQLiteJournal,
-    ) -> tuple[Onboarding, bytes | None] | list[DeviceKey]:
-        found = await _devices(opened, serial_number, issuer)
-        if len(found) != 1:
-            return found
-        onboarding = await opened.onboarding(found[0])
+    async def read(opened: SQLiteJournal) -> tuple[Onboarding, bytes | None]:
+        device = the_one(await opened.devices(serial_number), serial_number, issuer)
+        onboarding = await opened.onboarding(device)
         if onboarding is None:
-            raise DeviceUnknown(f"no onboarding of {found[0]} is in the journal")
-        active = await opened.active_certificate(found[0])
+            raise DeviceUnknown(f"no onboarding of {device} is in the journal")
+        active = await opened.active_certificate(device)
         return onboarding, None if active is None else active.certificate
 
-    state = _with_journal(settings, read)
-    if isinstance(state, list):
-        return _ambiguous(state)
-    onboarding, ldevid = state
+    try:
+        onboarding, ldevid = with_journal(settings, read)
+    except Ambiguous as several:
+        return tell_ambiguous(several)
     if artifacts is not None:
         _write_artifacts(artifacts, onboarding, ldevid)
     document = _onboarding_document(onboarding, ldevid)
@@ -213,39 +203,9 @@ def show(
     return None
 
 
-def _with_journal(settings: Path, read: Callable[[SQLiteJournal], Awaitable[T]]) -> T:
-    path = load_settings(settings, RegistrarSettings).journal
-    if not path.is_file():
-        raise FileUnusable(f"there is no journal at {path} yet", hint=f"{PROGRAM} serve makes it")
-
-    async def reading() -> T:
-        opened = SQLiteJournal(path)
-        try:
-            return await read(opened)
-        finally:
-            await opened.close()
-
-    return asyncio.run(reading())
-
-
-async def _devices(
-    opened: SQLiteJournal, serial_number: str, issuer: str | None
-) -> list[DeviceKey]:
-    found = await opened.devices(check_serial_number(serial_number))
-    if issuer is not None:
-        found = tuple(device for device in found if device.idevid_issuer.hex() == issuer.lower())
-    if not found:
-        raise DeviceUnknown(f"the journal knows no device {serial_number}")
-    return list(found)
-
-
-def _ambiguous(found: list[DeviceKey]) -> int:
-    typer.echo(
-        f"{PROGRAM}: error: {len(found)} devices have this serial number; say --issuer", err=True
-    )
-    for device in found:
-        typer.echo(f"  --issuer {device.idevid_issuer.hex()}", err=True)
-    return MISUSE
+app.command()(waiting)
+app.command()(approve)
+app.command()(deny)
 
 
 def _event_document(event: Event) -> dict[str, object]:

@@ -25,6 +25,7 @@ from brski.registry import ID_KP_CMC_RA, ID_KP_SERVER_AUTH, VOUCHER_CMS_JSON
 from brski.voucher.cms import CMS
 from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES
 from registrar_plugin.admission.judge import AdmissionPolicy
+from registrar_plugin.approval import AdmissionDesk, WaitingRoom
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.judge import EnrollmentPolicy
@@ -48,6 +49,7 @@ from registrar_plugin.settings import (
 )
 from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from registrar_plugin.tls_front.in_process import InProcessFront
 
@@ -119,13 +121,10 @@ def open_registrar(
         policy=_audit_policy(settings),
         own_domain_ids=frozenset(domain_id(certificate) for certificate in chain),
     )
+    admission = _admission(settings, journal, clerk)
     flow = Registrar(
         identity=identity,
-        admission=AdmissionPolicy(
-            any_device=settings.admission.any_device,
-            expected=frozenset(settings.admission.expected),
-            denied=frozenset(settings.admission.denied),
-        ),
+        admission=admission,
         signer=signer,
         serializations={VOUCHER_CMS_JSON: CMS},
         masa=masa,
@@ -145,6 +144,7 @@ def open_registrar(
     issuer = Issuer(ca=ca, journal=journal, clerk=clerk, second_use=second_use)
     enrolling = Enrolling(
         identity=identity,
+        admission=admission,
         policy=EnrollmentPolicy(),
         issuer=issuer,
         devices=devices,
@@ -190,6 +190,26 @@ def manifest_source(
     raise SettingsError(
         f"no manufacturer {manufacturer!r} has a source of kind manifest",
         hint="conf/registrar.toml explains it",
+    )
+
+
+def _admission(settings: RegistrarSettings, journal: SQLiteJournal, clerk: Clerk) -> AdmissionDesk:
+    wanted, room = settings.admission, settings.approval
+    return AdmissionDesk(
+        AdmissionPolicy(
+            any_device=wanted.any_device,
+            expected=frozenset(wanted.expected),
+            denied=frozenset(wanted.denied),
+            by_hand=wanted.approval == "manual",
+            by_hand_of={
+                m.name: m.approval == "manual"
+                for m in settings.manufacturer
+                if m.approval is not None
+            },
+        ),
+        approvals=SQLiteApprovals(journal.writer),
+        clerk=clerk,
+        room=WaitingRoom(most=room.waiting, wait_s=room.wait_s, retry_after_s=room.retry_after_s),
     )
 
 

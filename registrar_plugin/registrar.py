@@ -26,8 +26,8 @@ from brski.pki.signer import Signer
 from brski.telemetry.status import Status
 from brski.voucher.serialization import Unsigned, VoucherSerialization
 from brski.voucher.yang_json import decode_voucher
-from registrar_plugin.admission.judge import AdmissionPolicy, check_admission
 from registrar_plugin.admission.registrar_request import check_answer, registrar_voucher_request
+from registrar_plugin.approval import AdmissionDesk
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.ca_backend.port import Pending
 from registrar_plugin.clerk import Clerk
@@ -58,7 +58,7 @@ class Registrar:
 
     Args:
         identity: says who a pledge is.
-        admission: what the domain wants, as written in its settings.
+        admission: lets in whom the domain wants, by its settings or by hand.
         signer: the registrar's key; its chain (end entity first, owner's root last) goes into the
             registrar voucher-request, and the MASA pins one of it.
         serializations: by media type.
@@ -68,7 +68,7 @@ class Registrar:
         self,
         *,
         identity: IdentityVerifier,
-        admission: AdmissionPolicy,
+        admission: AdmissionDesk,
         signer: Signer,
         serializations: Mapping[str, VoucherSerialization],
         masa: MASALink,
@@ -105,7 +105,8 @@ class Registrar:
             media_type: its Content-Type without parameters.
 
         Returns:
-            The voucher; or when to ask again, of a device that may become known.
+            The voucher; or when to ask again, of a device that may become known or that a person is
+            to decide on.
 
         Raises:
             OnboardingError: why not; it is in the journal already.
@@ -133,7 +134,9 @@ class Registrar:
         await self._second_use.met(verified.device, connection)
         async with self._devices.lock(verified.device):
             async with self._clerk.refusals(EventKind.ADMISSION, connection, verified.device):
-                check_admission(verified, self._admission)
+                again_s = await self._admission.admit(verified, connection)
+                if again_s is not None:
+                    return Pending(retry_after_s=again_s)
                 onboarding = _new_onboarding(verified)
             standing = await self._journal.onboarding(verified.device)
             if standing is not None and standing.request_digest == onboarding.request_digest:

@@ -11,6 +11,7 @@ from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
 
 Hex20 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Approval = Literal["none", "manual"]
 
 
 class ListenSettings(Settings):
@@ -49,6 +50,7 @@ class ManufacturerSettings(Settings):
     require_record: bool = True
     serial_number_source: Literal["subject", "hardware-module-name"] = "subject"
     serial_number_part: str | None = None
+    approval: Approval | None = None  # instead of admission.approval
     source: dict[str, Any] | None = None  # kind = "...", and what that kind of source wants
     masa: MASASettings = MASASettings()
 
@@ -59,6 +61,15 @@ class AdmissionSettings(Settings):
     any_device: bool = False
     expected: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
+    approval: Approval = "none"  # of devices that are neither
+
+
+class ApprovalSettings(Settings):
+    """``[approval]``: devices that wait for a person."""
+
+    waiting: int = Field(default=1000, ge=1)
+    wait_s: float = Field(default=345_600, gt=0)  # four days, RFC 8995 §5.6
+    retry_after_s: int = Field(default=30, ge=1, le=60)  # RFC 8995 §5.6 caps it at a minute
 
 
 class AuditLogSettings(Settings):
@@ -97,6 +108,7 @@ class RegistrarSettings(Settings):
     ca: dict[str, Any]  # kind = "...", and what that kind of CA wants
     manufacturer: tuple[ManufacturerSettings, ...] = Field(min_length=1)
     admission: AdmissionSettings = AdmissionSettings()
+    approval: ApprovalSettings = ApprovalSettings()
     audit_log: AuditLogSettings = AuditLogSettings()
     look_ups: LookUpSettings = LookUpSettings()
     on_demand: OnDemandSettings = OnDemandSettings()

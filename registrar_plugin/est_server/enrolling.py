@@ -7,6 +7,7 @@ from brski.est.csr import parse_csr
 from brski.est.csr_attributes import encode_csr_attributes
 from brski.pki.keys import spki_of
 from brski.telemetry.status import Status
+from registrar_plugin.approval import AdmissionDesk
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.ca_backend.port import Pending
 from registrar_plugin.clerk import Clerk
@@ -31,6 +32,7 @@ class Enrolling:
         self,
         *,
         identity: IdentityVerifier,
+        admission: AdmissionDesk,
         policy: EnrollmentPolicy,
         issuer: Issuer,
         devices: KnownDevices,
@@ -40,6 +42,7 @@ class Enrolling:
         audit: AuditWatch,
     ) -> None:
         self._identity = identity
+        self._admission = admission
         self._policy = policy
         self._issuer = issuer
         self._devices = devices
@@ -81,6 +84,7 @@ class Enrolling:
             if onboarding.voucher_status:
                 onboarding = await self._audit.verdict(onboarding)
             check_standing(_standing(onboarding))
+            await self._admission.check_not_denied(device)
             csr = parse_csr(csr_der)
             check_csr(
                 csr,

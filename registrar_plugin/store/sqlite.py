@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ from brski.edge.sql_writer import Writer
 from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store import statements as sql
+from registrar_plugin.store.append import append_events
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Onboarding
 from registrar_plugin.store.recent import RecentCertificates, RecentOnboardings
 from registrar_plugin.store.rows import (
@@ -64,7 +64,7 @@ class SQLiteJournal:
 
     async def record(self, *events: Event) -> None:
         """Append *events*."""
-        await self._writer.change(lambda db: _append(db, events))
+        await self._writer.change(lambda db: append_events(db, events))
 
     async def begin(self, onboarding: Onboarding, octets: bytes, *events: Event) -> Intent:
         """See :meth:`~registrar_plugin.store.port.Journal.begin`."""
@@ -82,7 +82,7 @@ class SQLiteJournal:
             begun = replace(onboarding, registrar_request=intent.result, voucher=None)
             kept = _keep(db, at, device, "pledge-voucher-request", onboarding.pledge_request)
             _put_onboarding(db, begun, pledge_request_id=kept)
-            _append(db, events)
+            append_events(db, events)
             return intent, begun
 
         def done(result: tuple[Intent, Onboarding | None]) -> None:
@@ -116,7 +116,7 @@ class SQLiteJournal:
             at = _stamp(events, None)
             intent, is_new = _put_intent(db, at, IntentKind.LDEVID, device, octets, csr_digest)
             if is_new:
-                _append(db, events)
+                append_events(db, events)
             return intent
 
         return await self._writer.change(work)
@@ -129,7 +129,7 @@ class SQLiteJournal:
         def work(db: sqlite3.Connection) -> bool:
             if not _complete(db, intent, result):
                 return False
-            _append(db, events)
+            append_events(db, events)
             return True
 
         def done(completed: bool) -> None:
@@ -146,7 +146,7 @@ class SQLiteJournal:
         def work(db: sqlite3.Connection) -> None:
             kept = _keep(db, _stamp(events, None), onboarding.device, "voucher", voucher)
             _change(db, sql.SET_VOUCHER, onboarding, {"artifact": kept, "media_type": media_type})
-            _append(db, events)
+            append_events(db, events)
 
         changed = self._change_of(onboarding, voucher=voucher, voucher_media_type=media_type)
         await self._writer.change(work, done=changed)
@@ -158,7 +158,7 @@ class SQLiteJournal:
 
         def work(db: sqlite3.Connection) -> None:
             _change(db, sql.SET_STATUS, onboarding, {"accepted": accepted})
-            _append(db, events)
+            append_events(db, events)
 
         changed = self._change_of(onboarding, voucher_status=accepted)
         await self._writer.change(work, done=changed)
@@ -170,7 +170,7 @@ class SQLiteJournal:
 
         def work(db: sqlite3.Connection) -> None:
             _change(db, sql.SET_VERDICT, onboarding, {"good": good, "reason": reason})
-            _append(db, events)
+            append_events(db, events)
 
         changed = self._change_of(onboarding, audit_verdict=good, audit_reason=reason)
         await self._writer.change(work, done=changed)
@@ -200,7 +200,7 @@ class SQLiteJournal:
                     "issued_at": microseconds(certificate.issued_at),
                 },
             )
-            _append(db, events)
+            append_events(db, events)
             return certificate.certificate, True
 
         def done(result: tuple[bytes, bool]) -> None:
@@ -293,25 +293,6 @@ def _stamp(events: Iterable[Event], otherwise: datetime | None) -> int:
     if otherwise is None:
         raise StateError("a journal entry without a time")
     return microseconds(otherwise)
-
-
-def _append(db: sqlite3.Connection, events: Iterable[Event]) -> None:
-    for event in events:
-        device = event.device
-        db.execute(
-            sql.PUT_EVENT,
-            {
-                "at": microseconds(event.at),
-                "kind": event.kind.value,
-                "outcome": event.outcome.value,
-                "idevid_issuer": device.idevid_issuer if device else None,
-                "serial_number": device.serial_number if device else event.asserted_serial_number,
-                "reason": event.reason,
-                "code": event.code,
-                "peer_address": event.peer_address,
-                "details": json.dumps(event.details, sort_keys=True) if event.details else "{}",
-            },
-        )
 
 
 def _keep(

@@ -16,6 +16,7 @@ class EventKind(enum.StrEnum):
     VOUCHER_REQUEST = "voucher-request"  # a pledge asked (RFC 8995 §5.2)
     IDENTITY = "identity"  # who is it
     ADMISSION = "admission"  # may it
+    APPROVAL = "approval"  # a person is to decide, or has decided
     REGISTRAR_VOUCHER_REQUEST = "registrar-voucher-request"  # signed, to the MASA (§5.5)
     VOUCHER = "voucher"  # the MASA's answer (§5.6)
     VOUCHER_STATUS = "voucher-status"  # what the pledge said of it (§5.7)

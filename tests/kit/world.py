@@ -33,6 +33,7 @@ from masa_stub.issue import IssuePolicy
 from masa_stub.masa import MASA
 from masa_stub.store import AuditStore
 from registrar_plugin.admission.judge import AdmissionPolicy
+from registrar_plugin.approval import AdmissionDesk, WaitingRoom
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.ca_backend.port import CABackend, Pending
@@ -52,6 +53,7 @@ from registrar_plugin.restart import complete_open_intents
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from tests.kit import pki
 
@@ -339,6 +341,7 @@ async def make_world(
     folder: Path,
     *,
     admission: AdmissionPolicy = ANY_DEVICE,
+    room: WaitingRoom | None = None,
     audit: AuditPolicy = STRICT_AUDIT,
     issue: IssuePolicy = USUAL_ISSUE,
     ca: CABackend | None = None,
@@ -404,9 +407,12 @@ async def make_world(
         policy=audit,
         own_domain_ids=frozenset(domain_id(c) for c in registrar_entity.chain),
     )
+    desk = AdmissionDesk(
+        admission, approvals=SQLiteApprovals(journal.writer), clerk=clerk, room=room
+    )
     registrar = Registrar(
         identity=identity,
-        admission=admission,
+        admission=desk,
         signer=registrar_entity.signer,
         serializations={VOUCHER_CMS_JSON: CMS},
         masa=wire,
@@ -421,6 +427,7 @@ async def make_world(
     )
     enrolling = Enrolling(
         identity=identity,
+        admission=desk,
         policy=EnrollmentPolicy(),
         issuer=issuer,
         devices=devices,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,6 +10,7 @@ from brski.edge.settings import Settings, load_settings
 from masa_stub.settings import MASASettings
 from oem_backend.factory.settings import FactoryFile
 from registrar_plugin.settings import RegistrarSettings
+from tests.kit.settings import beside
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -31,18 +30,4 @@ def test_no_file_is_forgotten() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_the_file_is_read_as_it_is(tmp_path: Path, name: str) -> None:
     """With the files that it names beside it, nothing in it is unknown or out of bounds."""
-    text = (CONF / name).read_text()
-    (tmp_path / name).write_text(text)
-    for path in _paths(tomllib.loads(text)):
-        (tmp_path / path).touch()
-    load_settings(tmp_path / name, FILES[name])
-
-
-def _paths(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [path for part in value.values() for path in _paths(part)]
-    if isinstance(value, list):
-        return [path for part in value for path in _paths(part)]
-    if isinstance(value, str) and value.endswith((".key", ".pem", ".pub", ".db")):
-        return [value]
-    return []
+    load_settings(beside(CONF / name, tmp_path), FILES[name])

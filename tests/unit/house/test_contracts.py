@@ -54,6 +54,11 @@ PLANTED = [
         "registrar_plugin/est_server/issuing.py",
         "import registrar_plugin.ca_backend.embedded",
     ),
+    (
+        "ports-know-no-adapter",
+        "registrar_plugin/approval.py",
+        "import registrar_plugin.store.sqlite_approvals",
+    ),
     ("ports-know-no-adapter", "device_client/transport/port.py", "import brski.edge.signers.key"),
     (
         "the-seed-stays-in-the-tee",
