@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections import Counter
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _USUAL: Final = Path("factory.toml")
 _AGAIN_S: Final = 60.0  # so long one that waits is not tried again
+_LOOK_S: Final = 2.0  # so long one look holds the store; then others find their turn
 _WAITS: Final = "waits"  # of a demand that stays where it is
 
 
@@ -76,7 +78,7 @@ def add_demand_commands(app: typer.Typer, make_executor: Callable[[int | None], 
         if once:
             tell(dict(watcher.look()), as_json)
             return
-        _until_told(watcher.look, loaded.on_demand.poll_s)
+        _until_told(lambda: watcher.look(at_most_s=_LOOK_S), loaded.on_demand.poll_s)
 
 
 class _Watcher:
@@ -91,8 +93,12 @@ class _Watcher:
         self._executor = executor
         self._left: dict[str, float] = {}  # until when, by file name
 
-    def look(self) -> Counter[str]:
-        """One look: how many demands became what."""
+    def look(self, *, at_most_s: float = math.inf) -> Counter[str]:
+        """One look: how many demands became what.
+
+        Args:
+            at_most_s: no other demand is begun after so long; it is the next look's.
+        """
         inbox = Inbox(self._folders.inbox)
         at = time.monotonic()
         there = inbox.names()
@@ -114,16 +120,19 @@ class _Watcher:
                 ),
                 now_s=int(time.time()),
             )
-            return self._counted(desk.look(inbox, leaving=frozenset(self._left)), at)
+            return self._counted(desk.look(inbox, leaving=frozenset(self._left)), at + at_most_s)
 
     def _counted(
-        self, dealt_with: Iterable[tuple[str, DemandOutcome | None]], at: float
+        self, dealt_with: Iterable[tuple[str, DemandOutcome | None]], until: float
     ) -> Counter[str]:
         counts: Counter[str] = Counter()
         for name, outcome in dealt_with:
             counts[outcome or _WAITS] += 1
+            now = time.monotonic()
             if outcome is None:
-                self._left[name] = at + _AGAIN_S
+                self._left[name] = now + _AGAIN_S
+            if now > until:
+                break
         return counts
 
 

@@ -121,6 +121,7 @@ class Desk:
         self._executor = executor
         self._budget = budget
         self._day = now_s // DAY_S
+        self._budget_told = False
 
     def look(
         self, inbox: Inbox, *, leaving: Container[str] = frozenset()
@@ -156,11 +157,17 @@ class Desk:
         try:
             return self._derive_and_answer(demand, device)
         except _BudgetUsedUp:
-            log.warning("demand waits: the day's budget is used up", extra={"demand": name})
+            self._tell_of_budget(name)
             return None
         except (BatchRefused, PeerError, StateError, Unavailable) as err:
             log.error("demand waits", extra={"demand": name, "reason": err.reason})  # noqa: TRY400 - a line, no traceback
             return None
+
+    def _tell_of_budget(self, name: str) -> None:
+        """Once for each look: who floods the inbox does not flood the log."""
+        if not self._budget_told:
+            self._budget_told = True
+            log.warning("demands wait: the day's budget is used up", extra={"demand": name})
 
     def _answered_before(self, demand: Demand) -> DemandOutcome:
         answered = self._waiting.answer(demand)

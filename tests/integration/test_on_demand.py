@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from brski.edge.cli import DONE
 from brski.edge.signers.file import load_chain
 from brski.edge.tls_client import https_client_context
 from brski.errors import DeviceUnknown
+from brski.idevid.demand import Demand
 from brski.pki.chain import TrustAnchors
 from brski.pki.keys import encode_spki
 from brski.seed.profiles import profile
@@ -229,3 +230,32 @@ async def test_a_factory_that_is_killed_goes_on(site: Site) -> None:
         await verifier.close()
     summary = site.kit.summary()
     assert (summary["certificates"], summary["waiting"]) == (3, 0)
+
+
+def test_a_flood_of_demands_leaves_others_their_turn(site: Site) -> None:
+    """A second batch is taken in while strangers' demands are worth minutes of derivation."""
+    strangers = [
+        Demand(
+            serial_number=f"SN-{number % 3:04d}",
+            spki_sha256=hashlib.sha256(bytes([number])).digest(),
+        )
+        for number in range(256)
+    ]
+    for demand in strangers:
+        (site.spool / demand.file_name).write_bytes(demand.encode())
+    with site.kit.settings.open("a") as settings:
+        settings.write("per_device_and_day = 1000\n")
+    second, _ = site.kit.batch(factory.chips(2, start=50), "second", product="other")
+    with site.watching():
+        _until(lambda: len(list(site.spool.glob("*.demand"))) < len(strangers))
+        _until(
+            lambda: main(["factory", "intake", str(second), "-s", str(site.kit.settings)]) == DONE
+        )
+        assert len(list(site.spool.glob("*.demand"))) > 0
+
+
+def _until(done: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < ends_at
+        time.sleep(0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,19 @@ def test_a_days_budget_is_not_passed(room: Room) -> None:
         "answered",
     ]
     assert room.look(now_s=tomorrow + DAY_S) == [ANSWERED]
+
+
+def test_a_budget_that_is_used_up_is_told_once_a_look(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    room.register()
+    for key_of in (1, 2, 3, 4):
+        room.demand(0, key_of=key_of)
+    with caplog.at_level(logging.WARNING):
+        assert room.look(budget=Budget(per_device_and_day=1)) == [OTHER_KEY, None, None, None]
+    assert [record.message for record in caplog.records] == [
+        "demands wait: the day's budget is used up"
+    ]
 
 
 def test_a_batch_that_is_gone_leaves_the_demand(room: Room) -> None:
