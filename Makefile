@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 TPM := $(shell pkg-config --exists tss2-esys 2>/dev/null && echo ,tpm)
 STAMP := $(VENV)/.stamp$(TPM)
 JOBS ?= 2
+SECONDS ?= 60
+TARGET ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs fmt build conformance clean
+.PHONY: help demo test check bench fuzz docs fmt build conformance clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +43,11 @@ conformance: $(STAMP) ## every test, and docs/conformance.md from what they show
 
 bench: $(STAMP) ## measurements, as ratios taken in one run
 	$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: $(STAMP) ## each parser of strangers' octets for SECONDS=60, or of TARGET="csr voucher" alone
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet \
+	  --disable-pip-version-check --constraint constraints.txt --editable '.[dev$(TPM),fuzz]'
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGET)
 
 docs: $(STAMP) ## HTML pages in docs/_build
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

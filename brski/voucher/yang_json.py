@@ -189,7 +189,7 @@ def _write_extensions(extensions: tuple[Extension, ...]) -> dict[str, object]:
 def _read_extensions(body: Mapping[str, object]) -> tuple[Extension, ...]:
     names = _read("extensions", _read_names, body.get("extensions", []))
     contents = {
-        leaf.removeprefix(_EXTENSION): _read(leaf[:64], _read_content, value)
+        leaf.removeprefix(_EXTENSION): _read(ascii(leaf[:64]), _read_content, value)
         for leaf, value in body.items()
         if leaf.startswith(_EXTENSION)
     }

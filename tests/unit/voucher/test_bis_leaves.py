@@ -267,3 +267,12 @@ def test_extensions_read_back_as_they_were_written(contents: dict[str, Any]) -> 
         assert content == contents[extension.name]
     assert decode_voucher_request(encode_voucher_request(request)) == request
     assert voucher_with(**leaves).extensions == request.extensions
+
+
+@pytest.mark.requirement("SEC-10")
+def test_a_name_from_the_message_is_escaped_in_the_reason() -> None:
+    """A member name with a line break writes no second line into a log."""
+    body = {"serial-number": "SN-1", "extension:a\nb": 1}
+    with pytest.raises(Malformed) as refused:
+        decode_voucher_request(json.dumps({REQUEST_TOP: body}).encode())
+    assert refused.value.reason.isprintable()

@@ -1,0 +1,1 @@
+"""Fuzz targets for what strangers send, and their seed corpus (docs/fuzzing.md)."""
