@@ -253,5 +253,9 @@ class StateError(LocalError):
     """A file or database of ours is not what this program wrote."""
 
 
+class CertificateUnsound(LocalError):
+    """Our CA was about to sign what breaks RFC 5280, or a journal gave it back like that."""
+
+
 class WrongContext(LocalError):
     """A request came over a TLS context that is not ours: its client certificate is not known."""

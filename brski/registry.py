@@ -26,7 +26,12 @@ ID_CE_SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"  # RFC 5280 §4.2.1.2
 ID_CE_KEY_USAGE: Final = "2.5.29.15"  # RFC 5280 §4.2.1.3
 ID_CE_SUBJECT_ALT_NAME: Final = "2.5.29.17"  # RFC 5280 §4.2.1.6
 ID_CE_BASIC_CONSTRAINTS: Final = "2.5.29.19"  # RFC 5280 §4.2.1.9
+ID_CE_CRL_NUMBER: Final = "2.5.29.20"  # RFC 5280 §5.2.3
+ID_CE_CRL_REASON: Final = "2.5.29.21"  # RFC 5280 §5.3.1
+ID_CE_CRL_DISTRIBUTION_POINTS: Final = "2.5.29.31"  # RFC 5280 §4.2.1.13
 ID_CE_AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"  # RFC 5280 §4.2.1.1
+ID_CE_EXT_KEY_USAGE: Final = "2.5.29.37"  # RFC 5280 §4.2.1.12
+ANY_EXTENDED_KEY_USAGE: Final = "2.5.29.37.0"  # RFC 5280 §4.2.1.12
 ID_EC_PUBLIC_KEY: Final = "1.2.840.10045.2.1"  # RFC 5480 §2.1.1
 SECP256R1: Final = "1.2.840.10045.3.1.7"  # RFC 5480 §2.1.1.1
 SECP384R1: Final = "1.3.132.0.34"  # RFC 5480 §2.1.1.1
@@ -60,6 +65,7 @@ PKCS10: Final = "application/pkcs10"  # RFC 5967; RFC 7030 §4.2.1
 PKCS7_MIME: Final = "application/pkcs7-mime"  # RFC 7030 §4.1.3
 PKCS7_CERTS_ONLY: Final = "application/pkcs7-mime; smime-type=certs-only"  # RFC 7030 §4.2.3
 CSR_ATTRIBUTES: Final = "application/csrattrs"  # RFC 7030 §4.5.2
+PKIX_CRL: Final = "application/pkix-crl"  # RFC 2585 §4.2
 TEXT: Final = "text/plain"  # RFC 8995 §5.6
 
 # -- well-known paths

@@ -1,21 +1,23 @@
-"""A small CA inside the registrar: one issuing key, end-entity certificates only.
+"""A small CA inside the registrar: one issuing key, end-entity certificates and revocation lists.
 
-For a domain that has no PKI of its own. The certificate's profile is fixed (docs/est.md); what
-varies is the subject, the key and the time.
+For a domain that has no PKI of its own. The certificate's profile is fixed (docs/ca.md); what
+varies is the subject, the key and the time. What it lays out passes the lint before anybody keeps
+it, and again before it is signed.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
 
 from cryptography import x509
 from pydantic import Field
 
 from brski.edge.settings import ExistingFile, Settings
-from brski.edge.signers.file import load_signer
+from brski.edge.signers.file import load_chain, load_signer
 from brski.errors import CSRMismatch, KeyUnusable, StateError
 from brski.idevid.certificate import (
     encode_authority_key_identifier,
@@ -29,17 +31,29 @@ from brski.pki.extensions import key_identifier, subject_key_identifier
 from brski.pki.keys import encode_spki
 from brski.pki.signatures import signature_algorithm
 from brski.pki.signer import Signer
-from brski.registry import ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH
+from brski.registry import (
+    ID_CE_BASIC_CONSTRAINTS,
+    ID_CE_EXT_KEY_USAGE,
+    ID_CE_KEY_USAGE,
+    ID_KP_CLIENT_AUTH,
+    ID_KP_SERVER_AUTH,
+)
+from registrar_plugin.ca_backend.crl import (
+    CRLIssuer,
+    RevokedCertificate,
+    encode_crl,
+    encode_tbs_crl,
+)
+from registrar_plugin.ca_backend.layout import VERSION_3, encode_distribution_point, encode_time
+from registrar_plugin.ca_backend.lint.certificate import check_certificate
 from registrar_plugin.ca_backend.port import LDevIDRequest, Pending
+from registrar_plugin.ca_backend.rollover import check_rollover
 
-_TRUE: Final = der.encode(der.BOOLEAN, b"\xff")
-_VERSION_3: Final = der.encode(0xA0, der.encode_integer(2))
-_ID_CE_KEY_USAGE: Final = "2.5.29.15"
-_ID_CE_BASIC_CONSTRAINTS: Final = "2.5.29.19"
-_ID_CE_EXT_KEY_USAGE: Final = "2.5.29.37"
-_DIGITAL_SIGNATURE: Final = der.encode(der.BIT_STRING, b"\x07\x80")
 _BACKDATED: Final = timedelta(minutes=5)  # devices whose clock is a little behind
-_FIRST_GENERALIZED_YEAR: Final = 2050
+_DIGITAL_SIGNATURE: Final = der.encode(der.BIT_STRING, b"\x07\x80")
+CRLAddress = Annotated[
+    str, Field(max_length=512, pattern=r"^http://[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9._~/-]*$")
+]
 
 
 class EmbeddedCASettings(Settings):
@@ -50,44 +64,65 @@ class EmbeddedCASettings(Settings):
     chain: ExistingFile
     validity_days: int = Field(default=365, ge=1, le=36_500)
     server_auth: bool = False
+    rollover: ExistingFile | None = None
+    crl_url: CRLAddress | None = None
 
 
 class EmbeddedCA:
-    """Implements :class:`~registrar_plugin.ca_backend.port.CABackend`.
+    """Implements :class:`~registrar_plugin.ca_backend.port.CABackend` and
+    :class:`~registrar_plugin.ca_backend.port.CRLSigner`.
 
     Args:
         signer: its chain is the issuing CA first, the root last; it signs deterministically, so
             that one intent gives one certificate.
         validity_days: of an LDevID; never beyond the issuing certificate's end.
         server_auth: also put serverAuth into extendedKeyUsage, for devices that serve TLS.
+        rollover: what else devices are told of, while the root's key changes
+            (:mod:`registrar_plugin.ca_backend.rollover`).
+        crl_url: where issued certificates say that the revocation list is; None: nowhere.
 
     Raises:
         KeyUnusable: the first certificate of the chain may not sign certificates.
+        ChainInvalid: a rollover certificate that has nothing to do with the chain.
     """
 
     Settings = EmbeddedCASettings
 
-    def __init__(self, signer: Signer, *, validity_days: int = 365, server_auth: bool = False):
+    def __init__(
+        self,
+        signer: Signer,
+        *,
+        validity_days: int = 365,
+        server_auth: bool = False,
+        rollover: Sequence[x509.Certificate] = (),
+        crl_url: str | None = None,
+    ) -> None:
         _check_issuing(signer.chain)
+        check_rollover(signer.chain, rollover)
         issuing = signer.chain[0]
         identifier = subject_key_identifier(issuing) or key_identifier(
             encode_spki(signer.public_key)
         )
-        usages = [ID_KP_CLIENT_AUTH, *([ID_KP_SERVER_AUTH] if server_auth else [])]
         self._signer = signer
+        self._issuing = issuing
+        self._rollover = tuple(rollover)
         self._validity = timedelta(days=validity_days)
         self._algorithm = signature_algorithm(signer.public_key)
         self._issuer = issuing.subject.public_bytes()
         self._not_after = issuing.not_valid_after_utc
-        self._usage = (
-            _critical(_ID_CE_BASIC_CONSTRAINTS, der.encode(der.SEQUENCE)),
-            _critical(_ID_CE_KEY_USAGE, _DIGITAL_SIGNATURE),
+        self._purposes = (ID_KP_CLIENT_AUTH, *((ID_KP_SERVER_AUTH,) if server_auth else ()))
+        self._same_in_all = (
+            encode_extension(ID_CE_BASIC_CONSTRAINTS, der.encode(der.SEQUENCE), critical=True),
+            encode_extension(ID_CE_KEY_USAGE, _DIGITAL_SIGNATURE, critical=True),
             encode_extension(
-                _ID_CE_EXT_KEY_USAGE,
-                der.encode(der.SEQUENCE, *(der.encode_oid(usage) for usage in usages)),
+                ID_CE_EXT_KEY_USAGE, der.encode(der.SEQUENCE, *map(der.encode_oid, self._purposes))
             ),
+            encode_authority_key_identifier(identifier),
+            *(() if crl_url is None else (encode_distribution_point(crl_url),)),
         )
-        self._authority = encode_authority_key_identifier(identifier)
+        self._crl_issuer = CRLIssuer(
+            name=self._issuer, key_identifier=identifier, algorithm=self._algorithm
+        )
 
     @classmethod
     def open(cls, settings: EmbeddedCASettings) -> EmbeddedCA:
@@ -100,57 +135,94 @@ class EmbeddedCA:
             load_signer(settings.key, settings.chain, deterministic=True),
             validity_days=settings.validity_days,
             server_auth=settings.server_auth,
+            rollover=() if settings.rollover is None else _load_rollover(settings),
+            crl_url=settings.crl_url,
         )
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
-        """Issuing CA first, root last."""
-        return self._signer.chain
+        """Issuing CA first, then up to its root; rollover certificates behind it."""
+        return (*self._signer.chain, *self._rollover)
 
     def prepare(self, request: LDevIDRequest, *, now: datetime) -> bytes:
         """Lay out the TBSCertificate, DER, with a random serial of 20 octets (RFC 5280 §4.1.2.2).
 
         Raises:
             CSRMismatch: the issuing certificate has expired.
+            CertificateUnsound: what was laid out breaks RFC 5280.
         """
         if now >= self._not_after:
             raise CSRMismatch("the domain's issuing CA certificate has expired")
         spki = encode_spki(request.public_key)
-        return der.encode(
+        tbs = der.encode(
             der.SEQUENCE,
-            _VERSION_3,
+            VERSION_3,
             der.encode(der.INTEGER, _random_serial()),
             self._algorithm,
             self._issuer,
             der.encode(
                 der.SEQUENCE,
-                _time(now - _BACKDATED),
-                _time(min(now + self._validity, self._not_after)),
+                encode_time(now - _BACKDATED),
+                encode_time(min(now + self._validity, self._not_after)),
             ),
             request.subject.public_bytes(),
             spki,
             encode_extensions(
-                *self._usage,
-                encode_subject_key_identifier(key_identifier(spki)),
-                self._authority,
+                encode_subject_key_identifier(key_identifier(spki)), *self._same_in_all
             ),
         )
+        check_certificate(tbs, self._issuing, extended_key_usages=self._purposes)
+        return tbs
 
     async def complete(self, intent: bytes) -> x509.Certificate | Pending:
         """Sign the TBSCertificate *intent*.
 
         Raises:
-            StateError: *intent* names another issuer than this CA, or is damaged.
+            StateError: *intent* names another issuer than this CA.
+            CertificateUnsound: it is damaged, or not what this CA issues: whoever may write to the
+                journal gets no signature by that.
         """
         if self._issuer not in intent:
             raise StateError("an open intent names an issuer that is not this CA")
+        check_certificate(intent, self._issuing)
         octets = encode_certificate(intent, self._algorithm, self._signer.sign(intent))
-        try:
-            return x509.load_der_x509_certificate(octets)
-        except ValueError as err:
-            raise StateError("an open intent is no TBSCertificate") from err
+        return x509.load_der_x509_certificate(octets)
+
+    def prepare_crl(
+        self,
+        revoked: Sequence[RevokedCertificate],
+        *,
+        number: int,
+        this_update: datetime,
+        next_update: datetime,
+    ) -> bytes:
+        """See :meth:`~registrar_plugin.ca_backend.port.CRLSigner.prepare_crl`."""
+        return encode_tbs_crl(
+            self._crl_issuer,
+            revoked,
+            number=number,
+            this_update=this_update,
+            next_update=next_update,
+        )
+
+    async def complete_crl(self, intent: bytes) -> bytes:
+        """See :meth:`~registrar_plugin.ca_backend.port.CRLSigner.complete_crl`."""
+        if not _may_sign_crls(self._issuing):
+            raise KeyUnusable("the issuing certificate may not sign revocation lists (cRLSign)")
+        if self._issuer not in intent:
+            raise StateError("an open CRL names an issuer that is not this CA")
+        return encode_crl(intent, self._algorithm, self._signer.sign(intent))
+
+    def issued(self, certificate: x509.Certificate) -> bool:
+        """See :meth:`~registrar_plugin.ca_backend.port.CRLSigner.issued`."""
+        return certificate.issuer.public_bytes() == self._issuer
 
     async def close(self) -> None:
         """Nothing to give back."""
+
+
+def _load_rollover(settings: EmbeddedCASettings) -> tuple[x509.Certificate, ...]:
+    assert isinstance(settings.rollover, Path)  # noqa: S101 - for the type
+    return load_chain(settings.rollover)
 
 
 def _check_issuing(chain: Sequence[x509.Certificate]) -> None:
@@ -165,20 +237,12 @@ def _check_issuing(chain: Sequence[x509.Certificate]) -> None:
         raise KeyUnusable("the issuing certificate may not sign certificates")
 
 
+def _may_sign_crls(issuing: x509.Certificate) -> bool:
+    return issuing.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+
+
 def _random_serial() -> bytes:
     """20 octets, positive, of full length: top bit clear, the next one set."""
     octets = bytearray(secrets.token_bytes(20))
     octets[0] = octets[0] & 0x7F | 0x40
     return bytes(octets)
-
-
-def _critical(oid: str, value: bytes) -> bytes:
-    return der.encode(der.SEQUENCE, der.encode_oid(oid), _TRUE, der.encode(der.OCTET_STRING, value))
-
-
-def _time(moment: datetime) -> bytes:
-    """RFC 5280 §4.1.2.5: UTCTime until 2049, GeneralizedTime from 2050 on."""
-    utc = moment.astimezone(UTC)
-    if utc.year < _FIRST_GENERALIZED_YEAR:
-        return der.encode(der.UTC_TIME, utc.strftime("%y%m%d%H%M%SZ").encode())
-    return der.encode(der.GENERALIZED_TIME, utc.strftime("%Y%m%d%H%M%SZ").encode())

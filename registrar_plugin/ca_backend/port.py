@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cryptography import x509
 
 from brski.pki.signer import PublicKey
+from registrar_plugin.ca_backend.crl import RevokedCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +40,16 @@ class CABackend(Protocol):
     """
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
-        """Issuing CA first, root last (RFC 7030 §4.1.3)."""
+        """What cacerts shows (RFC 7030 §4.1.3): issuing CA first, then up to its root; behind it,
+        while the root's key changes, the certificates that lead from one key to the other.
+        """
 
     def prepare(self, request: LDevIDRequest, *, now: datetime) -> bytes:
         """Fix what will be signed: DER TBSCertificate, or the CSR for a remote CA.
 
         Raises:
             CSRMismatch: this CA cannot issue what is asked.
+            CertificateUnsound: it would break RFC 5280.
         """
 
     async def complete(self, intent: bytes) -> x509.Certificate | Pending:
@@ -56,3 +61,38 @@ class CABackend(Protocol):
 
     async def close(self) -> None:
         """Give back connections and sessions."""
+
+
+@runtime_checkable
+class CRLSigner(Protocol):
+    """What a CA that signs its own revocation lists can do besides; in two steps as above."""
+
+    def issued(self, certificate: x509.Certificate) -> bool:
+        """Whether *certificate* names this CA as its issuer, and so belongs into its lists."""
+
+    def prepare_crl(
+        self,
+        revoked: Sequence[RevokedCertificate],
+        *,
+        number: int,
+        this_update: datetime,
+        next_update: datetime,
+    ) -> bytes:
+        """Fix what will be signed: DER TBSCertList.
+
+        Args:
+            revoked: every certificate of this CA that is no longer good and has not ended.
+            number: larger than that of any list before.
+            this_update, next_update: aware.
+
+        RFC 5280 §5.
+        """
+
+    async def complete_crl(self, intent: bytes) -> bytes:
+        """Sign *intent*; DER CertificateList.
+
+        Raises:
+            KeyUnusable: this CA may not sign lists (keyUsage without cRLSign).
+            StateError: *intent* is another CA's.
+            Unavailable: whoever holds the key does not answer.
+        """

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from brski.errors import CSRMismatch, KeyUnusable, StateError
+from brski.errors import CertificateUnsound, CSRMismatch, KeyUnusable, StateError
 from brski.pki.extensions import has_extended_key_usage
 from brski.pki.keys import encode_spki, spki_of
 from brski.pki.names import ldevid_subject
@@ -135,7 +135,7 @@ async def test_the_intent_of_another_ca_is_not_signed(ca: CABackend) -> None:
 
 async def test_damaged_intent_is_told(ca: CABackend) -> None:
     """What is no TBSCertificate any more becomes no certificate."""
-    with pytest.raises(StateError):
+    with pytest.raises(CertificateUnsound):
         await ca.complete(ca.prepare(request(), now=pki.NOW)[:-1])
 
 

@@ -44,6 +44,7 @@ PLANTED = [
     ("decisions-are-pure", "brski/voucher/rules.py", "import time"),
     ("decisions-are-pure", "masa_stub/issue.py", "import aiohttp"),
     ("decisions-know-no-edge", "registrar_plugin/identity/verify.py", "import brski.edge.sql"),
+    ("decisions-are-pure", "registrar_plugin/ca_backend/crl.py", "import os"),
     (
         "ports-know-no-adapter",
         "registrar_plugin/registrar.py",

@@ -1,0 +1,42 @@
+"""brski-registrar ca: what an operator does with the domain's CA, where its keys are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from brski.edge.atomic_file import write_atomically
+from brski.edge.signers.file import load_private_key, load_signer, pem_of, write_private_key
+from brski.edge.signers.key import KeySigner
+from registrar_plugin.ca_backend.rollover import make_rollover
+
+app = typer.Typer(help="The domain's CA.", no_args_is_help=True)
+
+
+@app.command()
+def rollover(
+    root: Annotated[Path, typer.Option(help="The root's certificate of today, PEM.")],
+    root_key: Annotated[Path, typer.Option(help="Its private key, PEM, 0600.")],
+    new_key: Annotated[Path, typer.Option(help="The next one's key; made (P-256) if missing.")],
+    out: Annotated[Path, typer.Option(help="The folder that the certificates are written into.")],
+    days: Annotated[int, typer.Option(min=1, max=36_500, help="Life of the new root.")] = 3650,
+) -> None:
+    """Give the owner's root a new key, and certify each of the two keys with the other."""
+    old = load_signer(root_key, root, deterministic=True)
+    if not new_key.exists():
+        write_private_key(new_key, ec.generate_private_key(ec.SECP256R1()))
+    new = KeySigner(load_private_key(new_key), deterministic=True)
+    now = datetime.now(UTC)  # noqa: TID251 - the edge
+    made = make_rollover(old, new, now=now, not_after=now + timedelta(days=days))
+    out.mkdir(parents=True, exist_ok=True)
+    for name, certificates in (
+        ("new-root.pem", (made.new_with_new,)),
+        ("new-with-old.pem", (made.new_with_old,)),
+        ("rollover.pem", made.certificates),
+    ):
+        write_atomically(out / name, pem_of(certificates), mode=0o644, may_replace=False)
+        typer.echo(str(out / name))
