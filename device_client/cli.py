@@ -30,6 +30,7 @@ from brski.edge.settings import load_settings
 from brski.edge.signers.file import check_private_mode, load_chain
 from brski.errors import Malformed, SettingsError
 from brski.pki.keys import certificate_der, encode_spki
+from brski.voucher.cms import CMSSerialization
 from device_client.identity.from_seed import (
     Fuse,
     SeedIdentity,
@@ -118,6 +119,7 @@ def onboard_device(
             limits=Limits(progress_s=loaded.timing.progress_s, answer_s=loaded.timing.answer_s),
             rounds=loaded.timing.rounds,
             first_delay_s=loaded.timing.first_delay_s,
+            serialization=CMSSerialization(interoperability=loaded.interoperability),
             world=World(clock=_now if loaded.voucher.trusted_clock else None, observer=told),
         )
     )

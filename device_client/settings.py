@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from brski.edge.settings import Seconds, Settings
 from brski.errors import Malformed
+from brski.voucher.interoperability import Interoperability
 from brski.voucher.model import Assertion
 from device_client.pledge.origin import Origin, parse_origin
 
@@ -59,6 +60,7 @@ class PledgeSettings(Settings):
     identity: dict[str, Any]  # kind = "...", and what that kind of identity wants
     registrars: tuple[Registrar, ...] = ()
     keystore: Path = Path("keystore")
+    interoperability: Interoperability = Interoperability.STRICT
     voucher: VoucherSettings = VoucherSettings()
     timing: TimingSettings = TimingSettings()
 

@@ -18,7 +18,7 @@ from brski.edge.signers.file import load_signer
 from brski.edge.signers.key import KeySigner
 from brski.edge.tls_server import server_context
 from brski.registry import VOUCHER_CMS_JSON
-from brski.voucher.cms import CMS
+from brski.voucher.cms import CMSSerialization
 from masa_stub.issue import IssuePolicy
 from masa_stub.masa import MASA
 from masa_stub.settings import MASASettings
@@ -63,7 +63,9 @@ async def serve_masa(
             records=records,
             store=store,
             signer=signer,
-            serializations={VOUCHER_CMS_JSON: CMS},
+            serializations={
+                VOUCHER_CMS_JSON: CMSSerialization(interoperability=settings.interoperability)
+            },
             policy=policy,
             clock=clock,
         )

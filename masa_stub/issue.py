@@ -38,7 +38,6 @@ from brski.registry import ID_KP_CMC_RA
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from brski.voucher.rules import check_prior_signed, signer_chain
 from brski.voucher.serialization import Signed, VoucherSerialization
-from brski.voucher.yang_json import decode_voucher_request
 
 
 class Pin(enum.StrEnum):
@@ -93,7 +92,7 @@ def open_registrar_request(signed: Signed, *, now: datetime) -> RegistrarRequest
             "the signer's certificate lacks id-kp-cmcRA, so it is no registrar's",
             section="RFC 8995 §5.5.4",
         )
-    request = decode_voucher_request(signed.payload)
+    request = signed.voucher_request()
     issuer = request.idevid_issuer
     return RegistrarRequest(
         request=request,
@@ -180,7 +179,7 @@ def _check_prior(
         prior = serialization.open(octets)
         _check_names_record(prior, record)
         prior.verify(load_spki(record.spki))
-        check_prior_signed(asked.request, decode_voucher_request(prior.payload), asked.chain)
+        check_prior_signed(asked.request, prior.voucher_request(), asked.chain)
     except PeerError as err:
         raise PriorRequestRefused(
             f"the device's own request: {err.reason}", section=err.section or "RFC 8995 §5.5.5"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from brski.edge.settings import ExistingFile, Listen, Settings
+from brski.voucher.interoperability import Interoperability
 from masa_stub.issue import Pin
 from oem_backend.database.engine_settings import EngineSettings
 from oem_backend.database.opening import as_place, place_of
@@ -50,6 +51,7 @@ class MASASettings(Settings):
     engine: EngineSettings | None = None  # instead of database
     log: Path = Path("masa.db")
     policy: PolicySettings = PolicySettings()
+    interoperability: Interoperability = Interoperability.STRICT
 
     @property
     def place(self) -> Place:

@@ -22,7 +22,7 @@ from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import domain_id, has_extended_key_usage
 from brski.rates import Rate
 from brski.registry import ID_KP_CMC_RA, ID_KP_SERVER_AUTH, VOUCHER_CMS_JSON
-from brski.voucher.cms import CMS
+from brski.voucher.cms import CMSSerialization
 from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES
 from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.approval import AdmissionDesk, WaitingRoom
@@ -126,7 +126,7 @@ def open_registrar(
         identity=identity,
         admission=admission,
         signer=signer,
-        serializations={VOUCHER_CMS_JSON: CMS},
+        serializations={VOUCHER_CMS_JSON: _cms(settings)},
         masa=masa,
         journal=journal,
         clerk=clerk,
@@ -213,6 +213,10 @@ def _admission(settings: RegistrarSettings, journal: SQLiteJournal, clerk: Clerk
     )
 
 
+def _cms(settings: RegistrarSettings) -> CMSSerialization:
+    return CMSSerialization(interoperability=settings.interoperability)
+
+
 def _check_registrar_certificate(signer: KeySigner, path: Path) -> None:
     """MASAs and pledges refuse a registrar without these; better to say so at the start."""
     for oid, name in ((ID_KP_CMC_RA, "id-kp-cmcRA"), (ID_KP_SERVER_AUTH, "id-kp-serverAuth")):
@@ -240,7 +244,7 @@ def _identity(
     }
     return IdentityVerifier(
         [_manufacturer(m) for m in settings.manufacturer],
-        serialization=CMS,
+        serialization=_cms(settings),
         clock=clock,
         lookup=CachedLookup(
             sources,

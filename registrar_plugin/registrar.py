@@ -25,7 +25,6 @@ from brski.pki.keys import spki_of, spki_sha256
 from brski.pki.signer import Signer
 from brski.telemetry.status import Status
 from brski.voucher.serialization import Unsigned, VoucherSerialization
-from brski.voucher.yang_json import decode_voucher
 from registrar_plugin.admission.registrar_request import check_answer, registrar_voucher_request
 from registrar_plugin.approval import AdmissionDesk
 from registrar_plugin.audit import AuditWatch
@@ -217,7 +216,7 @@ class Registrar:
                 raise UnexpectedResponse(
                     f"the MASA's voucher came as {answer.media_type!r}", section="RFC 8995 §5.6"
                 )
-            voucher = decode_voucher(serialization.open(answer.body).payload)
+            voucher = serialization.open(answer.body).voucher()
             check_answer(voucher, verified, self._signer.chain)
         assertion = str(voucher.assertion or "")
         await self._journal.complete_voucher(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
+from brski.voucher.interoperability import Interoperability
 
 Hex20 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -105,6 +106,7 @@ class RegistrarSettings(Settings):
     listen: ListenSettings = ListenSettings()
     registrar: IdentitySettings
     journal: Path = Path("registrar.db")
+    interoperability: Interoperability = Interoperability.STRICT
     ca: dict[str, Any]  # kind = "...", and what that kind of CA wants
     manufacturer: tuple[ManufacturerSettings, ...] = Field(min_length=1)
     admission: AdmissionSettings = AdmissionSettings()

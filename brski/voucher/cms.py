@@ -1,8 +1,8 @@
 """Vouchers as CMS SignedData with a JSON payload: ``application/voucher-cms+json``.
 
 The adapter of the serialization port over :mod:`brski.voucher.signed_data`. Knows keys,
-certificates and signatures; does not know what the JSON means, and trusts nothing: the caller says
-which key must have signed.
+certificates and signatures; what the JSON says is for :mod:`brski.voucher.yang_json`. It trusts
+nothing: the caller says which key must have signed.
 
 RFC 8366 §5.4; RFC 5652 §5; docs/voucher.md tells the profile in words.
 """
@@ -30,8 +30,11 @@ from brski.pki.keys import certificate_der, encode_spki, parse_certificate
 from brski.pki.signer import PublicKey, Signer
 from brski.registry import CERTIFICATES_LIMIT, VOUCHER_CMS_JSON
 from brski.voucher import signed_data
+from brski.voucher.interoperability import Interoperability
+from brski.voucher.model import Voucher, VoucherRequest
 from brski.voucher.serialization import SignerReference
 from brski.voucher.signed_data import SignedData
+from brski.voucher.yang_json import decode_voucher, decode_voucher_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,26 @@ class SignedCMS:
     _parts: SignedData
     _message_digest: bytes
     _signature: bytes
+    _interoperability: Interoperability
 
     @property
     def payload(self) -> bytes:
         """The JSON document, as it came; never empty."""
         return self._parts.payload
+
+    def voucher(self) -> Voucher:
+        """Read the payload as a voucher; as :func:`brski.voucher.yang_json.decode_voucher`."""
+        return decode_voucher(self.payload, lenient_nonce=self._lenient)
+
+    def voucher_request(self) -> VoucherRequest:
+        """Read the payload as a voucher-request; as
+        :func:`brski.voucher.yang_json.decode_voucher_request`.
+        """
+        return decode_voucher_request(self.payload, lenient_nonce=self._lenient)
+
+    @property
+    def _lenient(self) -> bool:
+        return self._interoperability is Interoperability.PUBLISHED_SAMPLES
 
     def signer_certificate(self) -> x509.Certificate | None:
         """The first enclosed certificate that the SignerInfo names.
@@ -126,12 +144,10 @@ class CMSSerialization:
     """The adapter of :class:`~brski.voucher.serialization.VoucherSerialization` for CMS.
 
     Args:
-        accept_id_data: the interop switch. Messages whose content type is id-data, as in all
-            published examples, and any of the CMSVersions 1 and 3 are opened too. It changes
-            nothing of what is written.
+        interoperability: which deviations are taken in what is opened.
     """
 
-    accept_id_data: bool = False
+    interoperability: Interoperability = Interoperability.STRICT
 
     @property
     def media_type(self) -> str:
@@ -239,7 +255,9 @@ class CMSSerialization:
         RFC 8366 §5.4; RFC 5652 §5.
         """
         _check_not_text(message)
-        parts, signature = signed_data.read_message(message, accept_id_data=self.accept_id_data)
+        parts, signature = signed_data.read_message(
+            message, accept_id_data=self.interoperability is Interoperability.PUBLISHED_SAMPLES
+        )
         if not signature:
             raise Malformed("CMS signature of no octets", section="RFC 5652 §5.3")
         attributes = signed_data.read_attributes(parts)
@@ -250,6 +268,7 @@ class CMSSerialization:
             _parts=parts,
             _message_digest=attributes.message_digest,
             _signature=signature,
+            _interoperability=self.interoperability,
         )
 
 
@@ -283,4 +302,4 @@ def _check_not_text(message: bytes) -> None:
 
 
 CMS = CMSSerialization()
-"""Strict, as both sides of ours speak it."""
+"""Strict, as all programs here speak it unless their settings say otherwise."""

@@ -3,7 +3,8 @@
 A serialization turns a payload into a signed message and back. Making one is two steps, so that
 what is about to be signed can be made durable first (docs/journal.md): ``prepare`` gives the exact
 octets to be signed, ``assemble`` puts the signature to them. Opening verifies nothing: the caller
-says under which key, and asks.
+says under which key, and asks. How the payload is encoded goes with the serialization, so what was
+opened is read through it, too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Protocol
 from cryptography import x509
 
 from brski.pki.signer import PublicKey, Signer
+from brski.voucher.model import Voucher, VoucherRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,20 @@ class Signed(Protocol):
     @property
     def signing_time(self) -> datetime | None:
         """The signer's claim of when, aware UTC."""
+
+    def voucher(self) -> Voucher:
+        """Read the payload as a voucher; verify first, to know whose it is.
+
+        Raises:
+            Malformed, TooLarge: it is none.
+        """
+
+    def voucher_request(self) -> VoucherRequest:
+        """Read the payload as a voucher-request; verify first, to know whose it is.
+
+        Raises:
+            Malformed, TooLarge: it is none.
+        """
 
     def signer_certificate(self) -> x509.Certificate | None:
         """The enclosed certificate that :attr:`signer` names, if it came with the message."""

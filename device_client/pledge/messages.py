@@ -60,7 +60,7 @@ from brski.telemetry.status import Status, encode_status
 from brski.voucher.model import Assertion, VoucherRequest
 from brski.voucher.rules import check_created_on, check_voucher, find_pin
 from brski.voucher.serialization import Signed, VoucherSerialization
-from brski.voucher.yang_json import decode_voucher, encode_voucher_request
+from brski.voucher.yang_json import encode_voucher_request
 from brski.voucher.yang_types import encode_nonce
 from device_client.pledge.states import Answer, DomainCertificates, Request
 
@@ -241,7 +241,7 @@ def judge_voucher(
     """
     signed = pledge.serialization.open(octets)
     _check_voucher_signature(signed, pledge.voucher_anchors, now)
-    voucher = decode_voucher(signed.payload)
+    voucher = signed.voucher()
     check_voucher(
         voucher,
         request,

@@ -29,10 +29,8 @@ from brski.errors import (
 from brski.idevid.assertion import is_asserted, read_assertion
 from brski.idevid.record import DeviceRecord, Presentation
 from brski.pki.keys import spki_of
-from brski.voucher.model import VoucherRequest
 from brski.voucher.rules import check_pledge_request
 from brski.voucher.serialization import VoucherSerialization
-from brski.voucher.yang_json import decode_voucher_request
 from registrar_plugin.identity.budget import RateBudget
 from registrar_plugin.identity.judge import (
     Established,
@@ -84,7 +82,6 @@ class IdentityVerifier:
         clock: aware UTC, used where a call gives no time.
         lookup: asks the sources that *manufacturers* name; closed with this.
         registrar_certificate: what this listener shows; or given with each call.
-        decode: the payload of a voucher-request to a value; JSON unless told otherwise.
         budget: how often pledges may ask; without one, the usual budget on *clock*.
 
     Raises:
@@ -100,7 +97,6 @@ class IdentityVerifier:
         clock: Callable[[], datetime],
         lookup: RecordLookup | None = None,
         registrar_certificate: x509.Certificate | None = None,
-        decode: Callable[[bytes], VoucherRequest] = decode_voucher_request,
         budget: RateBudget | None = None,
     ) -> None:
         self._manufacturers = {m.name: m for m in manufacturers}
@@ -108,7 +104,6 @@ class IdentityVerifier:
         self._lookup = lookup or _NoSources()
         self._registrar_certificate = registrar_certificate
         self._serialization = serialization
-        self._decode = decode
         self._budget = budget or RateBudget(clock=lambda: clock().timestamp())
         _check_manufacturers(manufacturers, has_lookup=lookup is not None)
         self._by_anchor_name = _group(
@@ -160,7 +155,7 @@ class IdentityVerifier:
         signed = self._serialization.open(pledge_voucher_request)
         presented = parse_presented(peer_chain)
         signed.verify(presented.public_key)
-        request = self._decode(signed.payload)
+        request = signed.voucher_request()
         claim = self._claim(presented, now)
         check_pledge_request(request, serial_number=claim.serial_number, registrar_certificate=ours)
         identified = await self._identify(claim, now=now)

@@ -12,6 +12,8 @@ from brski.pki import der, signatures
 from brski.pki.keys import certificate_der
 from brski.pki.signer import Signer
 from brski.voucher import signed_data
+from brski.voucher.cms import CMSSerialization
+from brski.voucher.interoperability import Interoperability
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from tests.kit import pki
 
@@ -19,6 +21,7 @@ CREATED_ON: Final = datetime(2025, 6, 1, 12, 0, 0, tzinfo=UTC)
 NONCE: Final = "AAECAwQFBgcICQoLDA0ODw=="
 OTHER_NONCE: Final = "//79/Pv6+fj39vX08/Lx8A=="
 IDEVID_ISSUER: Final = bytes(range(20))
+LENIENT: Final = CMSSerialization(interoperability=Interoperability.PUBLISHED_SAMPLES)
 REQUEST_JSON: Final = b'{"ietf-voucher-request:voucher":{"serial-number":"SN-0001"}}'
 
 SHA256: Final = der.encode(der.SEQUENCE, der.encode_oid(registry.ID_SHA256))

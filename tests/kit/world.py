@@ -27,6 +27,7 @@ from brski.registry import JSON, VOUCHER_CMS_JSON
 from brski.telemetry.status import Status
 from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion, VoucherRequest
+from brski.voucher.serialization import VoucherSerialization
 from brski.voucher.yang_json import encode_voucher_request
 from brski.voucher.yang_types import encode_nonce
 from masa_stub.issue import IssuePolicy
@@ -352,6 +353,7 @@ async def make_world(
     anchors: Sequence[x509.Certificate] = (),
     records: Records | None = None,
     masa_records: Records | None = None,
+    serialization: VoucherSerialization = CMS,
 ) -> AsyncIterator[World]:
     """Open everybody in *folder*; what a test wants otherwise has a name.
 
@@ -360,6 +362,7 @@ async def make_world(
         anchors: what the registrar trusts of it, if not that CA's root.
         records: what the registrar asks of it.
         masa_records: what the MASA asks, if not the same.
+        serialization: of the registrar and the MASA.
     """
     clock = clock or Clock()
     oem = oem or pki.make_pki("Example OEM")
@@ -372,7 +375,7 @@ async def make_world(
         records=Both(masa_records or records, other_records),
         store=store,
         signer=pki.make_masa_signer(pki.make_root("Example MASA Root")).signer,
-        serializations={VOUCHER_CMS_JSON: CMS},
+        serializations={VOUCHER_CMS_JSON: serialization},
         policy=issue,
         clock=clock,
     )
@@ -393,7 +396,7 @@ async def make_world(
     ]
     identity = IdentityVerifier(
         manufacturers,
-        serialization=CMS,
+        serialization=serialization,
         clock=clock,
         lookup=lookup or Lookup({"acme": records, "bolt": other_records}),
     )
@@ -414,7 +417,7 @@ async def make_world(
         identity=identity,
         admission=desk,
         signer=registrar_entity.signer,
-        serializations={VOUCHER_CMS_JSON: CMS},
+        serializations={VOUCHER_CMS_JSON: serialization},
         masa=wire,
         journal=journal,
         clerk=clerk,

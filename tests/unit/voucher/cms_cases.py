@@ -19,7 +19,6 @@ from tests.kit.voucher import (
     signer_info,
 )
 
-LENIENT = CMSSerialization(accept_id_data=True)
 KINDS = ("P-256", "P-384", "Ed25519", "RSA-2048", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 OEM = pki.make_pki()
 DEVICE = pki.make_idevid(OEM)

@@ -22,6 +22,7 @@ from tests.kit import pki
 from tests.kit.voucher import (
     DATA,
     JSON_VOUCHER,
+    LENIENT,
     REQUEST_JSON,
     SHA256,
     SHA384,
@@ -41,7 +42,6 @@ from tests.unit.voucher.cms_cases import (
     GOOD,
     GOOD_DIGEST,
     GOOD_TYPE,
-    LENIENT,
     info,
     opens,
     public_key,

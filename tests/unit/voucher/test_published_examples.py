@@ -1,7 +1,7 @@
 """The CMS artifacts of RFC 8995 Appendix C and of rfc8366bis, at their date.
 
-All of them have the content type id-data, CMSVersion 1 and a nonce in base64url: they need both
-switches, and are refused without.
+All of them have the content type id-data, CMSVersion 1 and a nonce in base64url: they need the
+interoperability switch, and are refused without, for each of these reasons.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import domain_id, idevid_issuer_of, masa_url
 from brski.pki.names import device_serial_number
 from brski.voucher import rules
-from brski.voucher.cms import CMS, CMSSerialization, SignedCMS
+from brski.voucher.cms import CMS, SignedCMS
 from brski.voucher.model import Assertion
 from brski.voucher.yang_json import decode_voucher, decode_voucher_request
+from tests.kit.voucher import LENIENT
 
-LENIENT = CMSSerialization(accept_id_data=True)
 NAME = "00-D0-E5-F2-00-02"
 NONCE = "-_XE9zK9q8Ll1qylMtLKeg"
 SIGNED = (
@@ -85,14 +85,15 @@ def test_an_altered_example_does_not_verify(vectors: Path, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in SIGNED if not name.endswith("parboiled")])
 def test_documents_are_read_with_the_nonce_as_spelt(vectors: Path, name: str) -> None:
     """Their nonces are base64url: refused strictly, and kept unchanged otherwise."""
-    payload = opened(vectors, name).payload
-    decode = decode_voucher if name.endswith("voucher") else decode_voucher_request
-    document = decode(payload, lenient_nonce=True)
-    (body,) = json.loads(payload).values()
+    signed = opened(vectors, name)
+    of_voucher = name.endswith("voucher")
+    document = signed.voucher() if of_voucher else signed.voucher_request()
+    (body,) = json.loads(signed.payload).values()
     assert document.serial_number == NAME
     assert document.nonce == body["nonce"]
+    decode = decode_voucher if of_voucher else decode_voucher_request
     with pytest.raises(Malformed, match="nonce"):
-        decode(payload)
+        decode(signed.payload)
 
 
 @pytest.mark.requirement("CMS-12", "PL-9", "PL-10", "REG-3", "REG-4")
@@ -109,7 +110,7 @@ def test_appendix_c_pledge_request(vectors: Path) -> None:
     assert vendor.validate(idevid, [], at=signed.signing_time)[0] == idevid
     with pytest.raises(ChainInvalid):
         vendor.validate(idevid, [], at=datetime(2025, 6, 1, tzinfo=UTC))
-    request = decode_voucher_request(signed.payload, lenient_nonce=True)
+    request = signed.voucher_request()
     assert request.created_on == datetime(2021, 4, 13, 21, 43, 23, 747000, tzinfo=UTC)
     assert masa_url(idevid) == "highway-test.example.com:9443"
     rules.check_pledge_request(
@@ -128,7 +129,7 @@ def test_appendix_c_registrar_request(vectors: Path) -> None:
     assert rules.signer_chain(signed) == (jrc, owner)
     assert signed.signing_time is not None
     TrustAnchors([owner]).validate(jrc, [], at=signed.signing_time)
-    request = decode_voucher_request(signed.payload, lenient_nonce=True)
+    request = signed.voucher_request()
     assert request.prior_signed_voucher_request == message(vectors, "rfc8995-appC/vr")
     assert request.proximity_registrar_cert is None
     assert request.idevid_issuer is None  # older than the erratum that asks for it
@@ -136,22 +137,18 @@ def test_appendix_c_registrar_request(vectors: Path) -> None:
     prior.verify(
         keys.public_key_of_certificate(certificate(vectors, f"rfc8995-appC/idevid_{NAME}"))
     )
-    rules.check_prior_signed(
-        request, decode_voucher_request(prior.payload, lenient_nonce=True), signed.certificates
-    )
+    rules.check_prior_signed(request, prior.voucher_request(), signed.certificates)
 
 
 @pytest.mark.requirement("REG-9", "VR-9", "VR-12")
 def test_appendix_c_registrar_request_made_here(vectors: Path) -> None:
     """The same request as in the appendix, with the idevid-issuer that it lacks."""
     octets = message(vectors, "rfc8995-appC/vr")
-    published = decode_voucher_request(
-        opened(vectors, "rfc8995-appC/parboiled_vr").payload, lenient_nonce=True
-    )
+    published = opened(vectors, "rfc8995-appC/parboiled_vr").voucher_request()
     assert published.created_on is not None
     idevid = certificate(vectors, f"rfc8995-appC/idevid_{NAME}")
     ours = rules.registrar_request(
-        decode_voucher_request(LENIENT.open(octets).payload, lenient_nonce=True),
+        LENIENT.open(octets).voucher_request(),
         octets,
         serial_number=device_serial_number(idevid),
         idevid_issuer=idevid_issuer_of(idevid),
@@ -171,8 +168,8 @@ def test_appendix_c_voucher(vectors: Path) -> None:
     assert signed.signing_time is not None
     vendor = TrustAnchors([certificate(vectors, "rfc8995-appC/vendor")])
     vendor.validate(masa, signed.certificates, at=signed.signing_time)
-    voucher = decode_voucher(signed.payload, lenient_nonce=True)
-    request = decode_voucher_request(opened(vectors, "rfc8995-appC/vr").payload, lenient_nonce=True)
+    voucher = signed.voucher()
+    request = opened(vectors, "rfc8995-appC/vr").voucher_request()
     assert voucher.nonce == request.nonce == NONCE
     rules.check_voucher(
         voucher,
