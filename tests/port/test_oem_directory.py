@@ -408,7 +408,7 @@ def test_a_load_that_is_killed_before_its_commit_has_changed_nothing(
         names = {"module": "sqlite", "kind": "SQLitePlace"}
         argument = f"Path({str(directory.place.path)!r})"
     else:
-        names = {"module": "postgresql", "kind": "PostgreSQLPlace"}
+        names = {"module": "postgresql.place", "kind": "PostgreSQLPlace"}
         argument = repr(directory.place.url)  # type: ignore[attr-defined]
     octets = factory.bundle([factory.make("SN-1")])
     done = subprocess.run(
@@ -489,9 +489,9 @@ def test_a_server_that_cannot_be_used_is_told(
     assert "Traceback" not in said
 
 
-def engine_of_postgresql() -> Any:
+def engine_of_postgresql(room: str = "place") -> Any:
     require_library("asyncpg", extra="postgresql")
-    return pytest.importorskip("oem_backend.database.engine.postgresql")
+    return pytest.importorskip(f"oem_backend.database.engine.postgresql.{room}")
 
 
 def test_a_password_that_cannot_be_read_is_not_shown(tmp_path: Path) -> None:
@@ -507,8 +507,7 @@ def test_a_password_that_cannot_be_read_is_not_shown(tmp_path: Path) -> None:
 
 def test_a_server_that_ends_in_mid_conversation_is_unavailable() -> None:
     """Its client comes to an internal error then, and is not always told that it may come back."""
-    engine = engine_of_postgresql()
-    place = engine.PostgreSQLPlace("postgresql://x@/y")
+    engine = engine_of_postgresql("terms")
     for said in (
         engine.asyncpg.InternalClientError("cannot switch to state 12"),
         engine.asyncpg.ConnectionDoesNotExistError("closed"),
@@ -517,7 +516,7 @@ def test_a_server_that_ends_in_mid_conversation_is_unavailable() -> None:
         TimeoutError(),
     ):
         with pytest.raises(Unavailable, match=str(said) or type(said).__name__):  # noqa: SIM117
-            with engine.translated(place):
+            with engine.translated("here"):
                 raise said
 
 
@@ -547,7 +546,7 @@ async def test_a_pool_is_closed_though_its_server_does_not_answer() -> None:
 )
 def test_a_database_of_somebody_else_is_left_alone(server: Any, said: str, told: str) -> None:
     """Tables of another program are no directory; ours are made beside them."""
-    engine = pytest.importorskip("oem_backend.database.engine.postgresql")
+    engine = engine_of_postgresql()
     url = server.new_database()
     name = url.partition("@/")[2].partition("?")[0]
     statements = (
