@@ -219,11 +219,13 @@ async def test_a_factory_that_is_killed_goes_on(site: Site) -> None:
             while len(list(site.spool.glob("*.demand"))) < 3:
                 await asyncio.sleep(0.05)
         killed = subprocess.Popen([*BRSKI_OEM, "factory", "watch", "-s", str(site.kit.settings)])
-        async with asyncio.timeout(PATIENCE_S):
-            while len(list(site.spool.glob("*.demand"))) == 3:
-                await asyncio.sleep(0.01)
-        killed.kill()
-        killed.wait()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while len(list(site.spool.glob("*.demand"))) == 3:
+                    await asyncio.sleep(0.01)
+        finally:
+            killed.kill()
+            killed.wait()
         with site.watching():
             for number in range(3):
                 await site.comes_until_known(verifier, number)
