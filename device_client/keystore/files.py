@@ -1,28 +1,12 @@
-"""The keystore in files. What belongs together changes together, also when the power fails.
+"""The keystore in files: what is in them, and what a change makes of them.
 
-::
-
-    DIR/                0700
-      lock              held while a device onboards
-      current           symbolic link to generations/N: the one thing that is switched
-      generations/N/    0700, its files 0600, never changed once `current` names it
-        state.json      what the rest is
-        ldevid-key.pem  csr.der  ldevid.pem  anchors.pem  ca-certs.pem  pinned-domain-cert.der
-
-A change writes a whole new generation, flushes it, and renames a new link over `current`. Before
-that rename the former state holds, after it the new one; what a crash leaves beside is removed at
-the next change.
+How they change together: :mod:`device_client.keystore.generations`.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +14,6 @@ from typing import Final
 
 from cryptography import x509
 
-from brski.edge.atomic_file import (
-    file_error,
-    read_file,
-    remove_leftovers,
-    sync_folder,
-    write_atomically,
-)
 from brski.edge.signers.file import pem_of
 from brski.errors import PeerError, StateError
 from brski.est.requirements import KeyRequirement
@@ -49,6 +26,7 @@ from brski.pki.keys import (
     spki_of,
 )
 from brski.pki.signer import Signer
+from device_client.keystore.generations import Generations
 from device_client.keystore.keys import FileKeys
 from device_client.keystore.ldevid_keys import LDevIDKeys
 from device_client.keystore.port import Purpose, Stored
@@ -63,8 +41,6 @@ LDEVID: Final = "ldevid.pem"
 ANCHORS: Final = "anchors.pem"
 CA_CERTS: Final = "ca-certs.pem"
 PIN: Final = "pinned-domain-cert.der"
-_GENERATIONS: Final = "generations"
-_LINK: Final = re.compile(rf"{_GENERATIONS}/([0-9]{{8}})")
 _REQUESTED: Final = "requested"
 _PHASES: Final = {
     _REQUESTED: Phase.FACTORY,
@@ -82,33 +58,23 @@ class FileKeystore:
     """
 
     def __init__(self, directory: Path, keys: LDevIDKeys | None = None) -> None:
-        self._directory = directory
+        self._files = Generations(directory, frozenset({KEY}))
         self._keys: LDevIDKeys = keys or FileKeys()
 
     @property
     def directory(self) -> Path:
         """Where the files are."""
-        return self._directory
+        return self._files.directory
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the keystore; see the port."""
-        self._make_folders()
-        lock = self._directory / "lock"
-        try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as err:
-            raise file_error(err, lock, "opened") from err
-        try:
-            _lock(descriptor, self._directory)
-            self._remove_remains()
+        with self._files.exclusive():
             yield
-        finally:
-            os.close(descriptor)
 
     def load(self) -> Stored:
         """Say what is kept; see the port."""
-        files = self._read()
+        files = self._files.read()
         if files is None:
             return Stored(phase=Phase.FACTORY)
         state = _state_of(files)
@@ -128,7 +94,7 @@ class FileKeystore:
         build_csr: Callable[[Signer], bytes],
     ) -> bytes:
         """Return the CSR for *purpose*; see the port."""
-        files = self._read()
+        files = self._files.read()
         if files is not None:
             state = _state_of(files)
             if state["phase"] != _REQUESTED:
@@ -138,7 +104,7 @@ class FileKeystore:
         reference = self._keys.make(kind)
         csr = build_csr(self._keys.signer(reference))
         fields = {k: v.hex() for k, v in _purpose_fields(purpose).items()}
-        self._write(
+        self._files.write(
             {
                 STATE: _encode_state({"phase": _REQUESTED, **fields}),
                 KEY: reference,
@@ -149,14 +115,14 @@ class FileKeystore:
 
     def keep_enrollment(self, enrollment: Enrollment) -> None:
         """Keep LDevID and trust anchors; see the port."""
-        files = self._read()
+        files = self._files.read()
         if files is None:
             raise StateError("an LDevID came without a CSR")
         state = _state_of(files)
         if state["phase"] != _REQUESTED:
             raise StateError("there is an LDevID already", hint="brski-pledge reset")
         self._check_pair(files, enrollment.ldevid_chain)
-        self._write(
+        self._files.write(
             {
                 STATE: _encode_state(
                     {
@@ -175,16 +141,16 @@ class FileKeystore:
 
     def keep_reported(self) -> None:
         """Note that the registrar has been told; see the port."""
-        files = self._read()
+        files = self._files.read()
         state = {} if files is None else _state_of(files)
         if files is None or state["phase"] == _REQUESTED:
             raise StateError("there is no LDevID to report")
         if state["phase"] != "reported":
-            self._write({**files, STATE: _encode_state({**state, "phase": "reported"})})
+            self._files.write({**files, STATE: _encode_state({**state, "phase": "reported"})})
 
     def ldevid(self) -> Signer:
         """The LDevID's key, with its chain; see the port."""
-        files = self._read()
+        files = self._files.read()
         if files is None or LDEVID not in files:
             raise StateError("there is no LDevID")
         chain = _chain_of(files, LDEVID)
@@ -194,104 +160,12 @@ class FileKeystore:
     def reset(self) -> None:
         """Return to the factory state; see the port."""
         with self.exclusive():
-            current = self._directory / "current"
-            try:
-                current.unlink(missing_ok=True)
-                sync_folder(self._directory)
-            except OSError as err:
-                raise file_error(err, current, "removed") from err
-            self._remove_remains(must=True)
+            self._files.clear()
 
     def _check_pair(self, files: Mapping[str, bytes], chain: tuple[x509.Certificate, ...]) -> None:
         kept = self._keys.signer(_needed(files, KEY)).public_key
         if spki_of(chain[0]) != encode_spki(kept):
             raise StateError("the LDevID is not for the key that is kept")
-
-    # -- generations
-
-    def _make_folders(self) -> None:
-        folders = (self._directory, self._directory / _GENERATIONS)
-        for folder in folders:
-            try:
-                folder.mkdir(mode=0o700, exist_ok=True)
-            except OSError as err:
-                raise file_error(err, folder, "made") from err
-
-    def _current(self) -> int:
-        """The number of the generation that holds; 0 for none."""
-        try:
-            target = os.readlink(self._directory / "current")  # noqa: PTH115 - text, as written
-        except FileNotFoundError:
-            return 0
-        except OSError as err:
-            raise file_error(err, self._directory / "current", "read") from err
-        match = _LINK.fullmatch(target)
-        if match is None:
-            raise StateError(f"{self._directory}/current leads to {target!r}")
-        return int(match[1])
-
-    def _read(self) -> dict[str, bytes] | None:
-        number = self._current()
-        if number == 0:
-            return None
-        folder = self._generation(number)
-        try:
-            names = sorted(entry.name for entry in folder.iterdir())
-        except OSError as err:
-            raise StateError(f"{folder} cannot be listed") from err
-        return {name: read_file(folder / name) for name in names}
-
-    def _write(self, files: Mapping[str, bytes]) -> None:
-        """Make *files* the state: a new folder, flushed; then the switch."""
-        number = self._current() + 1
-        folder = self._generation(number)
-        try:
-            if folder.exists():  # from a crash between the folder and the switch
-                shutil.rmtree(folder)
-            folder.mkdir(mode=0o700)
-            for name, data in files.items():
-                write_atomically(folder / name, data)
-            sync_folder(folder.parent)
-            self._switch(number)
-        except OSError as err:
-            raise file_error(err, folder, "written") from err
-        self._remove_remains()
-
-    def _switch(self, number: int) -> None:
-        draft = self._directory / f".current.{secrets.token_hex(8)}.tmp"
-        draft.symlink_to(f"{_GENERATIONS}/{number:08}")
-        draft.replace(self._directory / "current")
-        sync_folder(self._directory)
-
-    def _generation(self, number: int) -> Path:
-        return self._directory / _GENERATIONS / f"{number:08}"
-
-    def _remove_remains(self, *, must: bool = False) -> None:
-        """Remove what no `current` names: former generations, and what crashes left.
-
-        What cannot be removed is tried again at the next change, unless it *must* go now.
-        """
-        remove_leftovers(self._directory)
-        keep = self._generation(self._current())
-        for folder in (self._directory / _GENERATIONS).iterdir():
-            if folder == keep:
-                continue
-            try:
-                shutil.rmtree(folder)
-            except OSError as err:
-                if must:
-                    raise file_error(err, folder, "removed") from err
-
-
-def _lock(descriptor: int, directory: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as err:
-        if err.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise file_error(err, directory, "locked") from err
-        raise StateError(
-            f"another process is onboarding with {directory}", section="RFC 8995 §5"
-        ) from err
 
 
 def _purpose_fields(purpose: Purpose) -> dict[str, bytes]:
