@@ -12,23 +12,23 @@ import base64
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from brski.edge.signers.key import KeySigner
 from brski.errors import (
     LocalError,
     OnboardingError,
     PeerError,
+    StateError,
     Unavailable,
 )
 from brski.est.csr import build_csr
 from brski.pki.signer import Signer
-from device_client.identity.port import DeviceIdentity
-from device_client.keystore.port import Keystore, Purpose
-from device_client.outcome import Step, World
+from device_client.journey import Journey
+from device_client.keystore.port import Purpose, RenewableKeystore
+from device_client.outcome import Step
 from device_client.pledge.attempt import Onboarding
 from device_client.pledge.machine import advance
-from device_client.pledge.messages import NONCE_OCTETS, Pledge, check_same_registrar
+from device_client.pledge.messages import NONCE_OCTETS, check_same_registrar
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import (
     Answered,
@@ -55,29 +55,10 @@ from device_client.pledge.states import (
     Wait,
     Waited,
 )
-from device_client.transport.http import Limits
 from device_client.transport.provisional_tls import Link, open_link
 
 log = logging.getLogger(__name__)
 audit = logging.getLogger(f"{__name__}.audit")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Journey:
-    """What all attempts of one onboarding share."""
-
-    identity: DeviceIdentity
-    keystore: Keystore
-    pledge: Pledge
-    limits: Limits
-    outside: World
-    device: bytes  # SHA-256 of the IDevID's SubjectPublicKeyInfo
-
-    def shown(self, credential: Credential) -> Signer:
-        """What this device shows in TLS, and the key that proves it."""
-        if credential is Credential.LDEVID:
-            return self.keystore.ldevid()
-        return self.identity.signer()
 
 
 class Attempt:
@@ -143,8 +124,7 @@ class Attempt:
                     csr = await asyncio.to_thread(self._request_for, effect)
                     return RequestKept(csr=csr)
                 case KeepEnrollment():
-                    keep = self._journey.keystore.keep_enrollment
-                    await asyncio.to_thread(keep, effect.enrollment)
+                    await asyncio.to_thread(self._keep, effect)
                     return EnrollmentKept()
         except (PeerError, Unavailable) as error:
             return Failed(error=error)
@@ -199,20 +179,36 @@ class Attempt:
         contents = effect.contents
         binding = self._channel_binding() if contents.channel_binding else None
         self._bound = binding is not None
-        return self._journey.keystore.request_for(
-            Purpose(
-                device=self._journey.device,
-                domain=effect.domain,
-                wanted=hashlib.sha256(contents.digest + (binding or "").encode()).digest(),
-            ),
-            kind=contents.key,
-            build_csr=lambda signer: build_csr(
+        purpose = Purpose(
+            device=self._journey.device,
+            domain=effect.domain,
+            wanted=hashlib.sha256(contents.digest + (binding or "").encode()).digest(),
+        )
+
+        def build(signer: Signer) -> bytes:
+            return build_csr(
                 signer,
                 contents.subject,
                 extensions=contents.extensions,
                 challenge_password=binding,
-            ),
+            )
+
+        if effect.renewal is None:
+            return self._journey.keystore.request_for(purpose, kind=contents.key, build_csr=build)
+        return self._renewable().renewal_request(
+            purpose, effect.renewal, kind=contents.key, build_csr=build
         )
+
+    def _keep(self, effect: KeepEnrollment) -> None:
+        if effect.renewal is None:
+            self._journey.keystore.keep_enrollment(effect.enrollment)
+        else:
+            self._renewable().keep_renewal(effect.enrollment)
+
+    def _renewable(self) -> RenewableKeystore:
+        if self._journey.renewable is None:
+            raise StateError("this keystore cannot replace an LDevID")
+        return self._journey.renewable
 
     def _channel_binding(self) -> str:
         if self._link is None:

@@ -48,6 +48,7 @@ from device_client.outcome import Outcome, Step, World
 from device_client.pledge.messages import Policy
 from device_client.pledge.origin import Origin, parse_origin
 from device_client.pledge.states import Phase, Result
+from device_client.renew import renew
 from device_client.secret_cli import secret
 from device_client.settings import PledgeSettings
 from device_client.tpm_cli import tpm_storage_key
@@ -74,7 +75,8 @@ app = typer.Typer(
 
     Start with conf/pledge.toml, which explains every key. Then: [bold]check[/bold] it,
     [bold]onboard[/bold], and see with [bold]show[/bold] what the device holds. Started again, an
-    enrolled device does nothing; [bold]reset[/bold] returns it to the factory state.
+    enrolled device does nothing; [bold]renew[/bold] brings a new certificate before the old one
+    expires, [bold]reset[/bold] returns to the factory state.
 
     Exit codes: 0 enrolled, 1 refused, 2 misuse, 3 try again.""",
     no_args_is_help=True,
@@ -109,25 +111,53 @@ def onboard_device(
     device = _device(loaded, settings)
     identity = device.identity
     steps: list[Step] = []
-    told: Callable[[Step], None] = steps.append if as_json else _tell_step
     outcome = asyncio.run(
         onboard(
             identity,
             _origins(registrar) if registrar else loaded.origins,
             FileKeystore(loaded.keystore, device.ldevid_keys),
             policy=_policy(loaded),
-            limits=Limits(progress_s=loaded.timing.progress_s, answer_s=loaded.timing.answer_s),
+            limits=_limits(loaded),
             rounds=loaded.timing.rounds,
             first_delay_s=loaded.timing.first_delay_s,
             serialization=CMSSerialization(interoperability=loaded.interoperability),
-            world=World(clock=_now if loaded.voucher.trusted_clock else None, observer=told),
+            world=_world(loaded, steps.append if as_json else _tell_step),
         )
     )
-    if as_json:
-        print_json(_outcome_document(identity, outcome, steps))
-    else:
-        _tell_outcome(identity, outcome)
-    return _EXIT_CODES[outcome.result]
+    return _tell(identity, outcome, steps, as_json=as_json)
+
+
+@app.command(name="renew")
+def renew_ldevid(
+    settings: SettingsFile = _USUAL,
+    rekey: Annotated[
+        bool, typer.Option("--rekey", help="For a fresh key, instead of the one that is there.")
+    ] = False,
+    registrar: Annotated[
+        str | None,
+        typer.Option(help="https://host:port, instead of the one that the LDevID came from."),
+    ] = None,
+    as_json: AsJSON = False,
+) -> int:
+    """Have the LDevID renewed by its domain; the former one holds until the new one is kept.
+
+    Cut off in the middle, it goes on as it began when it is called again.
+    """
+    loaded = load_settings(settings, PledgeSettings)
+    device = _device(loaded, settings)
+    steps: list[Step] = []
+    outcome = asyncio.run(
+        renew(
+            device.identity,
+            FileKeystore(loaded.keystore, device.ldevid_keys),
+            rekey=rekey,
+            registrar=_origins([registrar])[0] if registrar else None,
+            policy=_policy(loaded),
+            limits=_limits(loaded),
+            world=_world(loaded, steps.append if as_json else _tell_step),
+        )
+    )
+    return _tell(device.identity, outcome, steps, as_json=as_json)
 
 
 @app.command()
@@ -278,6 +308,14 @@ def _policy(settings: PledgeSettings) -> Policy:
     )
 
 
+def _limits(settings: PledgeSettings) -> Limits:
+    return Limits(progress_s=settings.timing.progress_s, answer_s=settings.timing.answer_s)
+
+
+def _world(settings: PledgeSettings, observer: Callable[[Step], None]) -> World:
+    return World(clock=_now if settings.voucher.trusted_clock else None, observer=observer)
+
+
 def _origins(addresses: list[str]) -> tuple[Origin, ...]:
     try:
         return tuple(map(parse_origin, addresses))
@@ -297,6 +335,14 @@ def _now() -> datetime:
 
 
 # -- telling
+
+
+def _tell(identity: DeviceIdentity, outcome: Outcome, steps: list[Step], *, as_json: bool) -> int:
+    if as_json:
+        print_json(_outcome_document(identity, outcome, steps))
+    else:
+        _tell_outcome(identity, outcome)
+    return _EXIT_CODES[outcome.result]
 
 
 def _tell_step(step: Step) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from collections.abc import Sequence
@@ -11,18 +10,17 @@ from typing import Final
 from brski.errors import (
     LocalError,
     SettingsError,
-    StateError,
 )
-from brski.pki.keys import encode_spki
 from brski.voucher.cms import CMS
 from brski.voucher.serialization import VoucherSerialization
-from device_client.attempt import Attempt, Journey
+from device_client.attempt import Attempt
 from device_client.identity.port import DeviceIdentity
-from device_client.keystore.port import Keystore, Stored
+from device_client.journey import Journey, check_owner, journey_of
+from device_client.keystore.port import Keystore
 from device_client.outcome import Outcome, World, outcome_of, verdict_of
 from device_client.pledge.attempt import Onboarding
 from device_client.pledge.backoff import Attempts, choose, failed
-from device_client.pledge.messages import Pledge, Policy
+from device_client.pledge.messages import Policy
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import (
     Phase,
@@ -75,17 +73,17 @@ async def onboard(
     outside = world or World()
     if not registrars:
         raise SettingsError("no registrar is given")
-    journey = Journey(
-        identity=identity,
-        keystore=keystore,
-        pledge=_pledge_of(identity, policy or Policy(), serialization),
-        limits=limits or Limits(),
-        outside=outside,
-        device=hashlib.sha256(encode_spki(identity.signer().public_key)).digest(),
+    journey = journey_of(
+        identity,
+        keystore,
+        policy=policy,
+        limits=limits,
+        serialization=serialization,
+        world=outside,
     )
     with keystore.exclusive():
         stored = keystore.load()
-        _check_owner(stored, journey.device)
+        check_owner(stored, journey)
         if stored.phase is not Phase.FACTORY and stored.enrollment is not None:
             started = Started(phase=stored.phase, enrollment=stored.enrollment)
             ended = await Attempt(journey, stored.enrollment.origin).run(started)
@@ -132,25 +130,3 @@ async def _try_in_turn(
 
 def _may_pass(ended: Onboarding) -> bool:
     return verdict_of(ended).result is Result.RETRY
-
-
-def _check_owner(stored: Stored, device: bytes) -> None:
-    if stored.phase is not Phase.FACTORY and stored.device != device:
-        raise StateError(
-            "the keystore holds the LDevID of another device",
-            hint="each device needs a keystore of its own; brski-pledge reset empties this one",
-        )
-
-
-def _pledge_of(
-    identity: DeviceIdentity, policy: Policy, serialization: VoucherSerialization
-) -> Pledge:
-    return Pledge(
-        serial_number=identity.serial_number,
-        idevid_issuer=identity.idevid_issuer,
-        signer=identity.signer(),
-        idevid_chain=identity.client_chain if identity.carried else (),
-        voucher_anchors=identity.voucher_anchors,
-        serialization=serialization,
-        policy=policy,
-    )

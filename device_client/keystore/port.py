@@ -11,7 +11,7 @@ from typing import Protocol
 
 from brski.est.requirements import KeyRequirement
 from brski.pki.signer import Signer
-from device_client.pledge.states import Enrollment, Phase
+from device_client.pledge.states import Enrollment, Phase, Renewal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Stored:
     device: bytes | None = None  # whose it is: SHA-256 of an IDevID's SubjectPublicKeyInfo
     csr: bytes | None = None  # DER, kept and not answered yet
     enrollment: Enrollment | None = None  # unless FACTORY
+    renewal: Renewal | None = None  # one has begun: its CSR may be out
 
 
 class Keystore(Protocol):
@@ -105,4 +106,43 @@ class Keystore(Protocol):
         Raises:
             StateError: another process holds it.
             Unavailable, FileUnusable: it cannot be done.
+        """
+
+
+class RenewableKeystore(Keystore, Protocol):
+    """A keystore in which an LDevID can be replaced; until it is, the former one holds."""
+
+    def renewal_request(
+        self,
+        purpose: Purpose,
+        renewal: Renewal,
+        *,
+        kind: KeyRequirement,
+        build_csr: Callable[[Signer], bytes],
+    ) -> bytes:
+        """Return the CSR (DER) of a renewal, durable together with its key, if that is a fresh one.
+
+        As :meth:`Keystore.request_for`: the one kept earlier for the same purpose and the same
+        *renewal* is returned as it is. LDevID, key and anchors stay as they are.
+
+        Args:
+            purpose: with another purpose goes another CSR.
+            renewal: sign with the LDevID's key, or with a fresh one.
+            kind: of a fresh key.
+            build_csr: is given the signer, and returns the CSR.
+
+        Raises:
+            StateError: there is no LDevID.
+            UnknownFormat: no kind of key that this device makes.
+            KeyUnusable: the key's holder refuses.
+            Unavailable, FileUnusable: it cannot be kept, or the key's holder does not answer.
+        """
+
+    def keep_renewal(self, enrollment: Enrollment) -> None:
+        """Put LDevID, key and anchors in the place of the former ones, all at once; the former key
+        is overwritten. The registrar counts as not told yet.
+
+        Raises:
+            StateError: no renewal was begun, or the LDevID is for another key.
+            Unavailable, FileUnusable: it cannot be kept; the former ones hold.
         """

@@ -27,6 +27,7 @@ from device_client.pledge.states import (
     Effect,
     Enrollment,
     Finish,
+    Renewal,
     Report,
     Request,
     Result,
@@ -58,7 +59,8 @@ class Onboarding:
     pin: x509.Certificate | None = None
     domain: DomainCertificates | None = None
     csr: bytes = b""
-    enrollment: Enrollment | None = None
+    enrollment: Enrollment | None = None  # kept, or about to be
+    renewal: Renewal | None = None
     verdict: Verdict | None = None
 
 
@@ -68,6 +70,7 @@ Transition: TypeAlias = tuple[Onboarding, tuple[Effect, ...]]
 
 STEPS: Final[dict[State, StepName]] = {
     State.CONNECTING: StepName.CONNECT,
+    State.RENEWING: StepName.CONNECT,
     State.REQUESTING: StepName.VOUCHER_REQUEST,
     State.PENDING: StepName.VOUCHER_REQUEST,
     State.REJECTING: StepName.VOUCHER_STATUS,

@@ -50,6 +50,10 @@ _REDIRECTIONS: Final = frozenset({301, 302, 307, 308})  # 303 would turn the POS
 
 
 def start(onboarding: Onboarding, event: Started) -> Transition:
+    if event.renewal is not None:
+        enrollment = known(event.enrollment)
+        at = replace(onboarding, enrollment=enrollment, renewal=event.renewal)
+        return connect_as(at, State.RENEWING, Credential.LDEVID)
     if event.phase is Phase.ENROLLED:
         verdict = Verdict(
             result=Result.ENROLLED,

@@ -49,6 +49,7 @@ _DIGITAL_SIGNATURE: Final = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+_ALTERNATIVE_NAME: Final = x509.SubjectAlternativeName.oid.dotted_string
 # Extensions whose value is the client's to choose, where a device has something to say.
 _OWN_VALUES: Final = {
     _DIGITAL_SIGNATURE.oid.dotted_string: RequestedExtension.of(_DIGITAL_SIGNATURE, critical=True),
@@ -113,6 +114,46 @@ def csr_contents(
         ),
         channel_binding=requirements.challenge_password,
     )
+
+
+def renewal_contents(requirements: CSRRequirements, certificate: x509.Certificate) -> CSRContents:
+    """Say what to ask for to have *certificate* renewed: its own subject and subjectAltName, and
+    nothing else of a name, whatever is announced.
+
+    Args:
+        requirements: what the registrar announced.
+        certificate: the LDevID that is there.
+
+    Raises:
+        UnknownFormat: a key or an extension that this device cannot give.
+
+    RFC 7030 §4.2.2.
+    """
+    announced = (
+        *requirements.extensions,
+        *(
+            _own_extension(oid)
+            for oid in dict.fromkeys(requirements.extension_oids)
+            if oid != _ALTERNATIVE_NAME
+        ),
+    )
+    return CSRContents(
+        subject=certificate.subject,
+        key=_key(requirements),
+        extensions=(
+            *(extension for extension in announced if extension.oid != _ALTERNATIVE_NAME),
+            *_alternative_name_of(certificate),
+        ),
+        channel_binding=requirements.challenge_password,
+    )
+
+
+def _alternative_name_of(certificate: x509.Certificate) -> tuple[RequestedExtension, ...]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return (RequestedExtension.of(found.value, critical=found.critical),)
 
 
 def _key(requirements: CSRRequirements) -> KeyRequirement:

@@ -50,7 +50,7 @@ def end_unreported(onboarding: Onboarding, error: OnboardingError) -> Transition
     """The device is enrolled, and tells so at its next start."""
     enrolled = Verdict(
         result=Result.ENROLLED,
-        code="enrolled-unreported",
+        code="enrolled-unreported" if onboarding.renewal is None else "renewed-unreported",
         reason=f"LDevID received and kept; the registrar is not told yet: {error.reason}",
         error=error,
     )

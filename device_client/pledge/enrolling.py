@@ -10,6 +10,7 @@ from dataclasses import replace
 from brski.errors import (
     Unavailable,
 )
+from brski.est.requirements import CSRRequirements
 from device_client.pledge import messages
 from device_client.pledge.attempt import (
     Onboarding,
@@ -20,7 +21,8 @@ from device_client.pledge.attempt import (
     end,
     known,
 )
-from device_client.pledge.csr_contents import csr_contents
+from device_client.pledge.csr_contents import CSRContents, csr_contents, renewal_contents
+from device_client.pledge.renewing import check_same_name
 from device_client.pledge.states import (
     Answered,
     Close,
@@ -60,19 +62,26 @@ def fetch_csr_attrs(onboarding: Onboarding, event: Answered) -> Transition:
 
 
 def prepare_csr(onboarding: Onboarding, event: Answered) -> Transition:
-    contents = csr_contents(
-        messages.csr_requirements_of(event.answer),
-        serial_number=onboarding.pledge.serial_number,
-        idevid_issuer=onboarding.pledge.idevid_issuer,
-    )
+    contents = _contents(onboarding, messages.csr_requirements_of(event.answer))
+    domain = messages.domain_of(known(onboarding.pin))
     return replace(onboarding, state=State.PREPARING), (
         Report(step=StepName.CSR_ATTRS, status=StepStatus.OK),
-        KeepRequest(contents=contents, domain=messages.domain_of(known(onboarding.pin))),
+        KeepRequest(contents=contents, domain=domain, renewal=onboarding.renewal),
+    )
+
+
+def _contents(onboarding: Onboarding, requirements: CSRRequirements) -> CSRContents:
+    if onboarding.renewal is not None:
+        return renewal_contents(requirements, known(onboarding.enrollment).ldevid_chain[0])
+    return csr_contents(
+        requirements,
+        serial_number=onboarding.pledge.serial_number,
+        idevid_issuer=onboarding.pledge.idevid_issuer,
     )
 
 
 def enroll(onboarding: Onboarding, event: RequestKept) -> Transition:
-    message = messages.enroll_message(event.csr)
+    message = messages.enroll_message(event.csr, again=onboarding.renewal is not None)
     enrolling = replace(
         onboarding, state=State.ENROLLING, csr=event.csr, outstanding=message, waited_s=0
     )
@@ -87,6 +96,8 @@ def hear_of_enrollment(onboarding: Onboarding, event: Answered) -> Transition:
         return be_patient(onboarding, State.ENROLL_PENDING, pause_s, limit_s)
     domain = known(onboarding.domain)
     chain = messages.ldevid_chain_of(answer, csr=onboarding.csr, domain=domain, now=event.now)
+    if onboarding.renewal is not None:
+        check_same_name(known(onboarding.enrollment).ldevid_chain[0], chain[0])
     enrollment = Enrollment(
         origin=onboarding.origin,
         ldevid_chain=chain,
@@ -94,7 +105,7 @@ def hear_of_enrollment(onboarding: Onboarding, event: Answered) -> Transition:
         pinned_domain_cert=known(onboarding.pin),
     )
     keeping = replace(onboarding, state=State.KEEPING, enrollment=enrollment)
-    return keeping, (KeepEnrollment(enrollment=enrollment),)
+    return keeping, (KeepEnrollment(enrollment=enrollment, renewal=onboarding.renewal),)
 
 
 def repeat_enroll(onboarding: Onboarding, _: Waited) -> Transition:
@@ -112,6 +123,7 @@ def report_success(onboarding: Onboarding, event: Connected) -> Transition:
     messages.check_known_registrar(
         event.registrar_chain,
         domain=enrollment.domain,
+        host=onboarding.origin.host,
         pin=enrollment.pinned_domain_cert,
         now=event.now,
     )
@@ -125,8 +137,9 @@ def finish(onboarding: Onboarding, event: Answered) -> Transition:
     if status >= 500:
         raise Unavailable(f"the registrar answered {status}", section="RFC 8995 §5.9.4")
     detail = "" if status == 200 else f"the registrar answered {status}"  # 404 is allowed
+    done = "enrolled" if onboarding.renewal is None else "renewed"
     enrolled = Verdict(
-        result=Result.ENROLLED, code="enrolled", reason="LDevID received and kept", reported=True
+        result=Result.ENROLLED, code=done, reason="LDevID received and kept", reported=True
     )
     told = Report(step=StepName.ENROLL_STATUS, status=StepStatus.OK, detail=detail)
     return end(onboarding, enrolled, KeepReported(), told, Close())

@@ -18,7 +18,7 @@ from brski.errors import (
     Unavailable,
     WrongOrder,
 )
-from device_client.pledge import bootstrap, endings, enrolling
+from device_client.pledge import bootstrap, endings, enrolling, renewing
 from device_client.pledge.attempt import Onboarding, Transition
 from device_client.pledge.states import (
     Answered,
@@ -67,6 +67,8 @@ TABLE: Final[dict[tuple[State, type[Event]], Callable[[Onboarding, Any], Transit
     (State.FACTORY, Started): bootstrap.start,
     (State.CONNECTING, Connected): bootstrap.ask_for_voucher,
     (State.CONNECTING, Failed): _on_failed(endings.give_up),
+    (State.RENEWING, Connected): renewing.ask_domain,
+    (State.RENEWING, Failed): _on_failed(endings.give_up),
     (State.REQUESTING, Answered): bootstrap.hear_of_voucher,
     (State.REQUESTING, Failed): _on_failed(endings.give_up),
     (State.PENDING, Waited): bootstrap.repeat_voucher_request,
@@ -96,6 +98,7 @@ TABLE: Final[dict[tuple[State, type[Event]], Callable[[Onboarding, Any], Transit
 # What becomes of an error that a handler raises, by the state that it happened in.
 FAULTS: Final[dict[State, Callable[[Onboarding, OnboardingError], Transition]]] = {
     State.CONNECTING: endings.give_up,
+    State.RENEWING: endings.give_up,
     State.REQUESTING: endings.give_up,
     State.CA_CERTS: endings.tell_of_failure,
     State.CSR_ATTRS: endings.tell_of_failure,

@@ -39,6 +39,7 @@ from brski.pki.keys import (
     public_key_of_certificate,
     spki_of,
 )
+from brski.pki.server_name import names_server
 from brski.pki.signer import Signer
 from brski.registry import (
     BRSKI_ROOT,
@@ -53,6 +54,7 @@ from brski.registry import (
     PKCS10,
     REQUEST_VOUCHER,
     SIMPLE_ENROLL,
+    SIMPLE_REENROLL,
     TEXT,
     VOUCHER_STATUS,
 )
@@ -376,11 +378,13 @@ def csr_attrs_message() -> Request:
     return Request(method="GET", path=EST_ROOT + CSR_ATTRS, accept=CSR_ATTRIBUTES)
 
 
-def enroll_message(csr: bytes) -> Request:
-    """Ask for a certificate; *csr* is DER (RFC 7030 §4.2; RFC 8951 §3)."""
+def enroll_message(csr: bytes, *, again: bool = False) -> Request:
+    """Ask for a certificate, or for one in place of that which is shown in TLS; *csr* is DER
+    (RFC 7030 §4.2; RFC 8951 §3).
+    """
     return Request(
         method="POST",
-        path=EST_ROOT + SIMPLE_ENROLL,
+        path=EST_ROOT + (SIMPLE_REENROLL if again else SIMPLE_ENROLL),
         body=encode_base64(csr),
         content_type=PKCS10,
         accept=PKCS7_MIME,
@@ -476,29 +480,39 @@ def check_known_registrar(
     chain: Sequence[x509.Certificate],
     *,
     domain: DomainCertificates,
-    pin: x509.Certificate,
+    host: str,
     now: datetime | None,
+    pin: x509.Certificate | None = None,
 ) -> None:
     """Raise unless *chain* is a registrar of the domain that this device has joined.
 
-    Its chain leads to one of the domain's anchors or to the pinned certificate, and its certificate
-    is that of an RA (id-kp-cmcRA); names are not looked at, since the device knows an address only.
+    Its chain leads to one of the anchors that ``/cacerts`` brought, and its certificate is that of
+    an RA (id-kp-cmcRA) or names *host*. Those anchors have replaced the pinned certificate, which
+    is none any more; but where the voucher pinned the server itself, its key says enough.
+
+    Args:
+        chain: as presented, leaf first.
+        domain: of the enrollment that is kept.
+        host: where the device connected to, from the enrollment that is kept.
+        now: aware UTC, or None where there is no clock.
+        pin: the pinned certificate, while the enrollment that it led to is being reported.
 
     Raises:
-        ChainInvalid: it leads to neither, or is no registrar's.
+        ChainInvalid: it does not lead there, or is not a registrar's.
+        PinMismatch: the pinned server's certificate is out of its validity.
 
-    RFC 7030 §3.6.1; RFC 8995 §5.9.4.
+    RFC 7030 §3.6.1; RFC 8995 §5.6.2, §5.9.4.
     """
     check_registrar_chain(chain)
-    if not has_extended_key_usage(chain[0], ID_KP_CMC_RA):
+    if pin is not None and spki_of(chain[0]) == spki_of(pin):
+        validate_to_pin(chain, pin, at=now)
+        return
+    validate(TrustAnchors(domain.anchors), chain[0], (*chain, *domain.certificates), now=now)
+    if not has_extended_key_usage(chain[0], ID_KP_CMC_RA) and not names_server(chain[0], host):
         raise ChainInvalid(
-            "the server's certificate is not that of a registrar (id-kp-cmcRA)",
+            f"the server's certificate is neither a registrar's (id-kp-cmcRA) nor {host}'s",
             section="RFC 7030 §3.6.1",
         )
-    try:
-        validate_to_pin(chain, pin, at=now)
-    except PinMismatch:
-        validate(TrustAnchors(domain.anchors), chain[0], (*chain, *domain.certificates), now=now)
 
 
 def _est_body(answer: Answer, media_type: str, *, what: str, section: str) -> bytes:

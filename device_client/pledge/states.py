@@ -22,6 +22,7 @@ class State(enum.Enum):
 
     FACTORY = "nothing has left the device"
     CONNECTING = "provisional TLS is being opened"
+    RENEWING = "a connection under the LDevID that is to be renewed is being opened"
     REQUESTING = "the voucher-request is out"
     PENDING = "the registrar said 202; the same octets will go again"
     REJECTING = "the voucher was refused; the registrar is being told"
@@ -46,6 +47,13 @@ class Phase(enum.Enum):
     FACTORY = "no LDevID"
     UNREPORTED = "an LDevID that the registrar has not been told of"
     ENROLLED = "an LDevID"
+
+
+class Renewal(enum.StrEnum):
+    """With which key an LDevID is asked for anew (RFC 7030 §4.2.2)."""
+
+    SAME_KEY = "same-key"  # renew
+    FRESH_KEY = "fresh-key"  # rekey
 
 
 class Credential(enum.Enum):
@@ -144,7 +152,8 @@ class Started:
     """The device is up and has looked into its keystore."""
 
     phase: Phase
-    enrollment: Enrollment | None = None  # with UNREPORTED
+    enrollment: Enrollment | None = None  # unless FACTORY
+    renewal: Renewal | None = None  # the LDevID is to be renewed, not only to be had
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,13 +233,15 @@ class KeepRequest:
 
     contents: CSRContents
     domain: bytes  # SHA-256 of the pinned certificate
+    renewal: Renewal | None = None  # the LDevID that is there stays until KeepEnrollment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepEnrollment:
-    """Put *enrollment* on disk, whole or not at all."""
+    """Put *enrollment* on disk, whole or not at all; of a *renewal*, in place of the former one."""
 
     enrollment: Enrollment
+    renewal: Renewal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

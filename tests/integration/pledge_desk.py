@@ -19,6 +19,7 @@ from device_client.pledge.origin import Origin
 from device_client.pledge.states import (
     Answer,
 )
+from device_client.renew import renew
 from device_client.transport.http import Limits
 from tests.kit import pki
 from tests.kit.device import World
@@ -57,6 +58,17 @@ class Desk:
         return await onboard(
             WORLD.identity(self.presentation),
             origins,
+            world=onboarding.World(
+                clock=self.clock, sleep=self.sleep or self._slept, observer=self.steps.append
+            ),
+            **settings,
+        )
+
+    async def renew(self, **settings: Any) -> Outcome:
+        settings.setdefault("limits", LIMITS)
+        settings.setdefault("keystore", self.keystore)
+        return await renew(
+            WORLD.identity(self.presentation),
             world=onboarding.World(
                 clock=self.clock, sleep=self.sleep or self._slept, observer=self.steps.append
             ),

@@ -81,6 +81,26 @@ async def test_from_factory_to_enrolled_and_back(
     assert (await shown())["state"] == "factory"
 
 
+async def test_an_ldevid_is_renewed(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """renew, renew --rekey; before there is an LDevID it is misuse, and a refusal is one."""
+    registrar = StubRegistrar(WORLD)
+    assert await pledge("renew", "-s", settings) == 2
+    assert "no LDevID to renew" in capsys.readouterr().err
+    async with registrar.serving():
+        assert await pledge("onboard", "-s", settings, "--registrar", registrar.origin) == 0
+        capsys.readouterr()
+        assert await pledge("renew", "-s", settings, "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        assert await pledge("renew", "-s", settings, "--rekey") == 0
+        assert "enrolled (renewed)" in capsys.readouterr().out
+        registrar.script("simplereenroll", Answer(status=403))
+        assert await pledge("renew", "-s", settings, "--registrar", registrar.origin) == 1
+    assert await pledge("renew", "-s", settings) == 3
+    assert document["code"] == "renewed"
+    names = ["connect", "cacerts", "csrattrs", "enroll", "enroll-status"]
+    assert [step["name"] for step in document["steps"]] == names
+
+
 async def test_a_person_sees_each_step(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line a step as it happens, and the end."""
     registrar = StubRegistrar(WORLD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from device_client.keystore.tpm_keys import TPMKeys
 from device_client.onboard import onboard
 from device_client.outcome import Outcome
 from device_client.pledge.states import Answer, Result
+from device_client.renew import renew
 from device_client.tpm.connection import TPM
 from device_client.transport.http import Limits
 from tests.kit.device import World, make_fuse
@@ -123,6 +125,49 @@ async def test_every_signature_is_the_tpms(
     assert outcome.result is Result.ENROLLED
     assert bus.codes().count(SIGN) == 4
     assert bus.codes().count(CREATE) == 1
+
+
+@pytest.mark.requirement("ESTC-8")
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("rekey", [False, True], ids=["renew", "rekey"])
+async def test_an_ldevid_of_the_tpm_is_renewed(
+    tpm: TPM, tmp_path: Path, registrar: StubRegistrar, rekey: bool, version: int
+) -> None:
+    """Under the key that is in the TPM; a fresh one is made there too."""
+    identity = _boot(tpm, tmp_path)
+    keystore = FileKeystore(tmp_path / "keystore", TPMKeys(tpm))
+    async with registrar.serving(maximum=version):
+        await _join(identity, registrar, keystore)
+        former = keystore.ldevid().chain[0]
+        outcome = await renew(identity, keystore, rekey=rekey, limits=LIMITS)
+    assert (outcome.code, outcome.reported) == ("renewed", True)
+    renewed = keystore.ldevid().chain[0]
+    assert (spki_of(renewed) == spki_of(former)) is not rekey
+    assert registrar.heard[-2].path == "simplereenroll"
+    assert registrar.heard[-2].client_chain[0] == former
+    assert registrar.heard[-1].client_chain[0] == renewed
+
+
+@pytest.mark.requirement("PL-1", "PL-32")
+async def test_reset_leaves_no_ldevid_key_in_the_tpm(
+    tpm: TPM, tmp_path: Path, registrar: StubRegistrar
+) -> None:
+    """The TPM holds the IDevID's key and nothing else; the LDevID's, which is only in the folder,
+    is overwritten.
+    """
+    identity = _boot(tpm, tmp_path)
+    with tpm.open() as chip:
+        before = chip._handles(0x81000000, 16)
+    keystore = FileKeystore(tmp_path / "keystore", TPMKeys(tpm))
+    async with registrar.serving():
+        await _join(identity, registrar, keystore)
+    os.link(keystore.directory / "current" / "ldevid-key.pem", tmp_path / "wrapped")
+    assert b"TSS2 PRIVATE KEY" in (tmp_path / "wrapped").read_bytes()
+    keystore.reset()
+    assert set((tmp_path / "wrapped").read_bytes()) == {0}
+    with tpm.open() as chip:
+        assert chip._handles(0x81000000, 16) == before
+        assert chip._handles(0x80000000, 16) == ()
 
 
 async def test_an_enrolled_device_stays_enrolled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -166,6 +167,7 @@ def certify_public(
     *,
     not_before: datetime = pki.NOT_BEFORE,
     not_after: datetime = pki.NOT_AFTER,
+    extra: Sequence[tuple[x509.ExtensionType, bool]] = (),
 ) -> x509.Certificate:
     """A certificate for a key whose private half somebody else has."""
     builder = (
@@ -178,4 +180,6 @@ def certify_public(
         .not_valid_after(not_after)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     )
+    for extension, critical in extra:
+        builder = builder.add_extension(extension, critical)
     return builder.sign(issuer.private_key, hashes.SHA256())

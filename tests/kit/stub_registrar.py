@@ -70,7 +70,7 @@ class StubRegistrar:
                 return self.world.ca_certs_answer()
             case "csrattrs":
                 return Answer(status=204)
-            case "simpleenroll":
+            case "simpleenroll" | "simplereenroll":
                 return self.world.ldevid_answer(base64.b64decode(body))
         return Answer(status=200)
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from device_client.keystore.files import FileKeystore
 from device_client.keystore.keys import FileKeys, generate_key
 from device_client.keystore.port import Purpose, Stored
 from device_client.pledge.origin import Origin
-from device_client.pledge.states import DomainCertificates, Enrollment, Phase
+from device_client.pledge.states import DomainCertificates, Enrollment, Phase, Renewal
 from tests.kit import pki
 
 RSA_2048 = KeyRequirement(algorithm=registry.RSA_ENCRYPTION, rsa_bits=2048)
@@ -39,6 +39,13 @@ ENROLLMENT = Enrollment(
     ldevid_chain=(LDEVID.certificate, CA.certificate),
     domain=DomainCertificates(anchors=(CA.root,), certificates=(CA.certificate, CA.root)),
     pinned_domain_cert=CA.root,
+)
+
+
+NEXT_KEY = pki.make_key()
+RENEWED = replace(
+    ENROLLMENT,
+    ldevid_chain=(pki.certify(SUBJECT, issuer=CA, key=NEXT_KEY).certificate, CA.certificate),
 )
 
 
@@ -172,7 +179,7 @@ def test_one_process_at_a_time(store: FileKeystore) -> None:
         other.reset()
 
 
-@pytest.mark.requirement("PL-1")
+@pytest.mark.requirement("PL-1", "PL-32")
 def test_reset_returns_to_the_factory_state(tmp_path: Path) -> None:
     """No key, no certificate and no anchor stays behind."""
     store = FileKeystore(tmp_path / "keystore", KEYS)
@@ -183,6 +190,131 @@ def test_reset_returns_to_the_factory_state(tmp_path: Path) -> None:
     assert store.load() == Stored(phase=Phase.FACTORY)
     left = [p.name for p in store.directory.rglob("*") if p.is_file()]
     assert left == ["lock"]
+
+
+@pytest.mark.parametrize("pending", [False, True], ids=["enrolled", "being renewed"])
+def test_reset_overwrites_keys(tmp_path: Path, pending: bool) -> None:
+    """Whoever reads the disk's former blocks through another name finds nothing."""
+    store = FileKeystore(tmp_path / "keystore", KEYS)
+    with store.exclusive():
+        ask(store)
+        store.keep_enrollment(ENROLLMENT)
+        if pending:
+            renew(store, Renewal.FRESH_KEY)
+    names = ["ldevid-key.pem", "next-ldevid-key.pem"][: 1 + pending]
+    for name in names:
+        os.link(files_of(store)[name], tmp_path / name)
+        assert b"PRIVATE KEY" in (tmp_path / name).read_bytes()
+    store.reset()
+    for name in names:
+        assert set((tmp_path / name).read_bytes()) == {0}
+
+
+def test_a_reset_that_is_cut_off_is_finished_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every system call: the device is enrolled still, or in the factory state; and in the
+    factory state no key survives the next start.
+    """
+    step, phases = 0, []
+    while not phases or step < phases.count(Phase.UNREPORTED) + 8:
+        store = FileKeystore(tmp_path / f"{step}", KEYS)
+        with store.exclusive():
+            ask(store)
+            store.keep_enrollment(ENROLLMENT)
+        with power_failing_at(step, monkeypatch), suppress(Crash):
+            store.reset()
+        phases.append(store.load().phase)
+        with store.exclusive():
+            kept = list(store.directory.rglob("*key.pem"))
+            assert len(kept) == (phases[-1] is Phase.UNREPORTED)
+        step += 1
+    assert phases == sorted(phases, key=lambda phase: phase is Phase.FACTORY)
+    assert set(phases) == {Phase.UNREPORTED, Phase.FACTORY}
+
+
+# -- renewal
+
+
+def renew(
+    store: FileKeystore, renewal: Renewal, purpose: Purpose = PURPOSE, key: PrivateKey = KEY
+) -> bytes:
+    KEYS.next = key
+    return store.renewal_request(
+        purpose, renewal, kind=P256, build_csr=lambda signer: build_csr(signer, SUBJECT)
+    )
+
+
+@pytest.fixture
+def enrolled(store: FileKeystore) -> FileKeystore:
+    ask(store)
+    store.keep_enrollment(ENROLLMENT)
+    store.keep_reported()
+    return store
+
+
+@pytest.mark.parametrize("renewal", Renewal)
+def test_a_renewal_leaves_everything_until_it_is_kept(
+    enrolled: FileKeystore, renewal: Renewal
+) -> None:
+    """The LDevID stays usable; then all is replaced at once, and is to be reported."""
+    before = enrolled.load()
+    fresh = pki.make_key()
+    csr = renew(enrolled, renewal, key=fresh)
+    assert enrolled.load() == replace(before, renewal=renewal)
+    assert enrolled.ldevid().chain == ENROLLMENT.ldevid_chain
+    signed = fresh if renewal is Renewal.FRESH_KEY else KEY
+    assert parse_csr(csr).spki == encode_spki(signed.public_key())
+    renewed = pki.certify(SUBJECT, issuer=CA, key=signed, not_after=pki.AFTER)
+    after = replace(ENROLLMENT, ldevid_chain=(renewed.certificate, CA.certificate))
+    enrolled.keep_renewal(after)
+    assert enrolled.load() == Stored(
+        phase=Phase.UNREPORTED, device=PURPOSE.device, enrollment=after
+    )
+    assert enrolled.ldevid().chain == after.ldevid_chain
+    assert not {name for name in files_of(enrolled) if name.startswith("next-")}
+
+
+def test_the_same_renewal_brings_the_same_octets(enrolled: FileKeystore) -> None:
+    """Another purpose, or the other kind of renewal, brings others."""
+    first = renew(enrolled, Renewal.FRESH_KEY)
+    assert renew(enrolled, Renewal.FRESH_KEY, key=pki.make_key()) == first
+    enrolled.keep_reported()
+    assert renew(enrolled, Renewal.FRESH_KEY, key=pki.make_key()) == first
+    wanted = replace(PURPOSE, wanted=b"x" * 32)
+    other_key = pki.make_key()
+    assert parse_csr(renew(enrolled, Renewal.FRESH_KEY, wanted, other_key)).spki == encode_spki(
+        other_key.public_key()
+    )
+    renew(enrolled, Renewal.SAME_KEY, wanted)
+    assert "next-ldevid-key.pem" not in files_of(enrolled)
+
+
+def test_a_renewed_ldevid_for_another_key_is_refused(enrolled: FileKeystore) -> None:
+    """And nothing changes; nor is one kept that nobody asked for."""
+    with pytest.raises(StateError, match="without a CSR"):
+        enrolled.keep_renewal(ENROLLMENT)
+    renew(enrolled, Renewal.FRESH_KEY, key=pki.make_key())
+    before = enrolled.load()
+    with pytest.raises(StateError, match="key that is kept"):
+        enrolled.keep_renewal(ENROLLMENT)
+    assert enrolled.load() == before
+
+
+def test_what_is_not_there_is_not_renewed(store: FileKeystore) -> None:
+    """Neither in the factory state nor before the first LDevID."""
+    for _ in range(2):
+        with pytest.raises(StateError, match="to renew"):
+            renew(store, Renewal.SAME_KEY)
+        ask(store)
+
+
+def test_a_renewal_that_we_do_not_know_is_refused(enrolled: FileKeystore) -> None:
+    """state.json is ours to write."""
+    state = json.loads(files_of(enrolled)["state.json"].read_bytes())
+    damage(enrolled, "state.json", json.dumps({**state, "renewal": "perhaps"}).encode())
+    with pytest.raises(StateError, match="names no renewal"):
+        enrolled.load()
 
 
 # -- what was not written by us
@@ -285,10 +417,25 @@ def changes(store: FileKeystore) -> list[Callable[[], object]]:
         lambda: ask(store),
         lambda: store.keep_enrollment(ENROLLMENT),
         store.keep_reported,
+        lambda: renew(store, Renewal.FRESH_KEY, key=NEXT_KEY),
+        lambda: store.keep_renewal(RENEWED),
     ]
 
 
-@pytest.mark.parametrize("which", [0, 1, 2])
+def expected_after(which: int, found: Stored) -> Stored:
+    """What the keystore holds after that many changes."""
+    enrolled = Stored(phase=Phase.UNREPORTED, device=PURPOSE.device, enrollment=ENROLLMENT)
+    reported = replace(enrolled, phase=Phase.ENROLLED)
+    return (
+        Stored(phase=Phase.FACTORY, device=PURPOSE.device, csr=found.csr),
+        enrolled,
+        reported,
+        replace(reported, renewal=Renewal.FRESH_KEY),
+        replace(enrolled, enrollment=RENEWED),
+    )[which]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2, 3, 4])
 def test_a_crash_leaves_the_former_state_or_the_new_one(
     which: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,7 +462,7 @@ def test_a_crash_leaves_the_former_state_or_the_new_one(
             if found == former:
                 changes(again)[which]()
             else:
-                assert found.phase is not former.phase or found.csr is not None
+                assert found == expected_after(which, found)
             assert len(list((directory / "generations").iterdir())) == 1
             assert not list(directory.glob(".*.tmp"))
         step += 1

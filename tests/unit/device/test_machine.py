@@ -540,7 +540,7 @@ def likely(onboarding: Onboarding) -> Event | None:
     match onboarding.state:
         case State.FACTORY:
             return Started(phase=Phase.FACTORY)
-        case State.CONNECTING | State.RECONNECTING:
+        case State.CONNECTING | State.RECONNECTING | State.RENEWING:
             return connected()
         case State.REQUESTING:
             return voucher_for(onboarding)
@@ -617,6 +617,7 @@ def test_faults_name_states_that_can_have_them() -> None:
     """Each state in which a handler reads what a peer sent has its fault."""
     assert set(FAULTS) == {
         State.CONNECTING,
+        State.RENEWING,
         State.REQUESTING,
         State.CA_CERTS,
         State.CSR_ATTRS,

@@ -350,21 +350,31 @@ def test_the_registrar_stays_the_same() -> None:
 DOMAIN = DomainCertificates(anchors=(WORLD.owner_root.certificate,), certificates=WORLD.owner.chain)
 
 
-@pytest.mark.requirement("ESTC-2")
+@pytest.mark.requirement("ESTC-1", "ESTC-2", "ESTC-9")
 @pytest.mark.parametrize("now", [pki.NOW, None], ids=["clock", "no clock"])
 def test_later_connections_are_judged(now: Any) -> None:
-    """By the domain's anchors or the pin; and only a registrar will do."""
+    """By the domain's anchors and by being an RA's or of the right name; the voucher's pin counts
+    where it is the server's own key, and as an anchor no more.
+    """
 
-    def check(chain: Any, pin: pki.Entity = WORLD.owner_root) -> None:
-        messages.check_known_registrar(chain, domain=DOMAIN, pin=pin.certificate, now=now)
+    def check(
+        chain: Any, pin: pki.Entity | None = WORLD.owner_root, host: str = "192.0.2.7"
+    ) -> None:
+        pinned = pin.certificate if pin else None
+        messages.check_known_registrar(chain, domain=DOMAIN, host=host, pin=pinned, now=now)
 
     check(WORLD.presented)
     check(WORLD.presented, OTHER.owner_root)
     check(OTHER.presented, OTHER.registrar)
-    member = pki.make_registrar(WORLD.owner, ekus=pki.REGISTRAR_EKUS[1:])
+    member = pki.make_server(WORLD.owner, name="est.example.com", addresses=())
+    check(member.chain[:-1], host="est.example.com")
     for stranger in (OTHER.presented, member.chain[:-1], ()):
         with pytest.raises(ChainInvalid):
             check(stranger)
+    with pytest.raises(ChainInvalid):
+        check(OTHER.presented, OTHER.owner_root)
+    with pytest.raises(ChainInvalid):
+        check(OTHER.presented, None)
 
 
 # -- answers
