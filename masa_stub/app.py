@@ -6,29 +6,35 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
+from brski.edge.atomic_file import read_file
 from brski.edge.serve import Listener, serve
-from brski.edge.signers.file import load_signer
-from brski.edge.signers.key import KeySigner
+from brski.edge.signers.file import load_chain, load_signer
 from brski.edge.tls_server import server_context
+from brski.errors import FileUnusable, KeyUnusable
+from brski.pki.chain import TrustAnchors
+from brski.pki.keys import spki_sha256
 from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMSSerialization
+from masa_stub.audit import AuditPolicy
+from masa_stub.customers import Customer
+from masa_stub.ephemeral import ephemeral_signer
 from masa_stub.issue import IssuePolicy
 from masa_stub.masa import MASA
-from masa_stub.settings import MASASettings
-from masa_stub.store import AuditStore
-from masa_stub.web.management import management_app
+from masa_stub.passwords import Account, Passwords, load_password
+from masa_stub.port import Signers
+from masa_stub.settings import CustomerSettings, MASASettings
+from masa_stub.store.log import AuditStore
+from masa_stub.store.sales import SalesBook
+from masa_stub.store.schema import open_store
+from masa_stub.web.management import Desk, management_app
 from masa_stub.web.registrar_facing import registrar_facing_app
 
 log = logging.getLogger(__name__)
-
-_EPHEMERAL_LIFE = timedelta(days=30)
 
 
 async def serve_masa(
@@ -48,39 +54,48 @@ async def serve_masa(
         Unavailable: a disk that fails.
     """
     log.warning("this MASA is for laboratories and tests; it can be made to misbehave")
-    signer = _signer(settings, clock())
-    policy = IssuePolicy(
-        pin=settings.policy.pin,
-        allow_logged=settings.policy.allow_logged,
-        refused=frozenset(settings.policy.refused),
-    )
+    signers = load_signers(settings, clock())
+    passwords = load_passwords(settings)
     async with AsyncExitStack() as stack:
         records = await settings.place.open_records()
         stack.push_async_callback(records.close)
-        store = AuditStore(settings.log)
-        stack.push_async_callback(store.close)
+        writer = open_store(settings.log)
+        stack.push_async_callback(writer.close)
+        store, sales = AuditStore(writer), SalesBook(writer)
         masa = MASA(
             records=records,
             store=store,
-            signer=signer,
+            sales=sales,
+            signers=signers,
             serializations={
                 VOUCHER_CMS_JSON: CMSSerialization(interoperability=settings.interoperability)
             },
-            policy=policy,
+            policy=issue_policy(settings),
             clock=clock,
+            customers=[load_customer(customer) for customer in settings.customer],
+            audit=AuditPolicy(
+                most=settings.audit_log.most,
+                only_authenticated=settings.audit_log.only_authenticated,
+            ),
         )
-        anchor = signer.chain[-1].public_bytes(Encoding.PEM)
+        desk = Desk(
+            store=store,
+            sales=sales,
+            records=records,
+            clock=clock,
+            anchors_pem=b"".join(c.public_bytes(Encoding.PEM) for c in signers.anchors),
+        )
         await serve(
             [
                 Listener(
                     name="registrars",
-                    app=registrar_facing_app(masa),
+                    app=registrar_facing_app(masa, passwords),
                     listen=settings.listen.registrars,
                     ssl_context=server_context(settings.tls.chain, settings.tls.key),
                 ),
                 Listener(
                     name="management",
-                    app=management_app(store, anchor),
+                    app=management_app(desk),
                     listen=settings.listen.management,
                     ssl_context=None,
                 ),
@@ -89,46 +104,82 @@ async def serve_masa(
         )
 
 
-def _signer(settings: MASASettings, now: datetime) -> KeySigner:
-    if settings.signer is not None:
-        return load_signer(settings.signer.key, settings.signer.chain)
-    log.warning("no [signer] is set: vouchers are signed by a key that ends with this process")
-    return ephemeral_signer(now)
+def issue_policy(settings: MASASettings) -> IssuePolicy:
+    """The policy that *settings* spell out."""
+    policy, nonceless = settings.policy, settings.nonceless
+    return IssuePolicy(
+        pin=policy.pin,
+        pin_nonceless=policy.pin_nonceless,
+        life=None if nonceless.no_end else timedelta(seconds=nonceless.life_s),
+        unsold=policy.unsold,
+        allow_logged=policy.allow_logged,
+        asserting_without_request=policy.asserting_without_request,
+        refused=frozenset(policy.refused),
+    )
 
 
-def ephemeral_signer(now: datetime) -> KeySigner:
-    """A voucher-signing key that no file holds; its self-signed certificate is the anchor.
+def load_customer(settings: CustomerSettings) -> Customer:
+    """Read the anchors and revocation lists of one customer.
 
-    Args:
-        now: aware UTC; the certificate is valid for 30 days around and after it.
+    Raises:
+        FileUnusable, KeyUnusable: a file cannot be used.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Ephemeral MASA, for tests only")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + _EPHEMERAL_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+    anchors = settings.anchors
+    return Customer(
+        name=settings.name,
+        anchors=None if anchors is None else TrustAnchors(load_chain(anchors)),
+        crls=tuple(load_crl(path) for path in settings.crls),
     )
-    return KeySigner(key, (certificate,))
 
 
-def _key_usage() -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
+def load_crl(path: Path) -> x509.CertificateRevocationList:
+    """Read a revocation list, PEM or DER.
+
+    Raises:
+        FileUnusable: it is none.
+    """
+    octets = read_file(path)
+    is_pem = octets.lstrip().startswith(b"-----BEGIN")
+    read = x509.load_pem_x509_crl if is_pem else x509.load_der_x509_crl
+    try:
+        return read(octets)
+    except ValueError as err:
+        raise FileUnusable(f"{path} is no certificate revocation list") from err
+
+
+def load_passwords(settings: MASASettings) -> Passwords:
+    """The accounts of all customers that have one.
+
+    Raises:
+        FileUnusable, KeyUnusable: a password's file cannot be used.
+    """
+    return Passwords(
+        {
+            customer.user: Account(
+                customer=customer.name, password=load_password(customer.password_file)
+            )
+            for customer in settings.customer
+            if customer.user is not None and customer.password_file is not None
+        }
     )
+
+
+def load_signers(settings: MASASettings, now: datetime) -> Signers:
+    """The keys that sign vouchers.
+
+    Raises:
+        FileUnusable, KeyUnusable: a key cannot be used, or both are one.
+    """
+    if settings.signer is None:
+        log.warning("no [signer] is set: vouchers are signed by a key that ends with this process")
+        usual = ephemeral_signer(now)
+    else:
+        usual = load_signer(settings.signer.key, settings.signer.chain)
+    if settings.nonceless_signer is None:
+        return Signers(usual=usual)
+    nonceless = load_signer(settings.nonceless_signer.key, settings.nonceless_signer.chain)
+    if spki_sha256(nonceless.chain[0]) == spki_sha256(usual.chain[0]):
+        raise KeyUnusable(
+            "[nonceless_signer] has the key of [signer]", section="RFC 8995 §11.6.2.2"
+        )
+    return Signers(usual=usual, nonceless=nonceless)

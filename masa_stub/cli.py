@@ -10,6 +10,7 @@ import typer
 from brski.edge.cli import configure_logging, harden_process, run
 from brski.edge.serve import run_loop
 from brski.edge.settings import load_settings
+from masa_stub import sales_cli
 from masa_stub.app import serve_masa
 from masa_stub.settings import MASASettings
 
@@ -20,9 +21,9 @@ app = typer.Typer(
     help="""The manufacturer's voice: answers registrars' voucher-requests (RFC 8995 §5.5 to §5.8).
 
     For laboratories and tests. It verifies everything that a MASA must verify, keeps its audit log
-    on disk, and can be made to refuse. Start with conf/masa.toml. What it has issued and refused
-    is told by its management listener: GET /v1/vouchers, GET /v1/vouchers/SERIAL, POST
-    /v1/reset.""",
+    on disk, and can be made to refuse. Start with conf/masa.toml. To whom a device is sold is told
+    by sold, released and withheld. What was issued and refused is told by the management listener:
+    GET /v1/vouchers, GET /v1/vouchers/SERIAL, POST /v1/reset.""",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -71,6 +72,10 @@ def check(
     """Read the settings and say every fault at once."""
     load_settings(settings, MASASettings)
     typer.echo(f"{settings}: good")
+
+
+for command in (sales_cli.sold, sales_cli.released, sales_cli.withheld, sales_cli.sales):
+    app.command()(command)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,43 +1,35 @@
 """May this registrar have this voucher: the MASA's decisions, values in, value or refusal out.
 
-A device's verifying key comes from the MASA's own record alone; what a pledge encloses in its
-request is a source of nothing (docs/masa.md; RFC 8995 §5.5).
+RFC 8995 §5.5, §5.6. Whose a device is: :mod:`masa_stub.ownership`.
 """
 
 from __future__ import annotations
 
 import enum
-import hmac
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from brski.errors import (
-    ChainInvalid,
     DeviceAmbiguous,
     DeviceRevoked,
     DeviceUnknown,
     DomainNotTrusted,
-    PeerError,
     PriorRequestRefused,
-    SignatureInvalid,
 )
 from brski.idevid.record import DeviceRecord, DeviceStatus, Presentation
-from brski.pki.chain import TrustAnchors
-from brski.pki.extensions import (
-    decode_idevid_issuer,
-    encode_idevid_issuer,
-    has_extended_key_usage,
-    key_identifier,
-)
-from brski.pki.keys import load_spki, parse_certificate, public_key_of_certificate
-from brski.registry import ID_KP_CMC_RA
-from brski.voucher.model import Assertion, Voucher, VoucherRequest
-from brski.voucher.rules import check_prior_signed, signer_chain
-from brski.voucher.serialization import Signed, VoucherSerialization
+from brski.pki.extensions import domain_id, encode_idevid_issuer, key_identifier
+from brski.pki.keys import key_bits, spki_of
+from brski.voucher.model import Assertion, Voucher
+from masa_stub.ownership import Title, Unsold
+from masa_stub.prior import Prior
+from masa_stub.registrar_request import RegistrarRequest
+
+Chain = Sequence[x509.Certificate]
 
 
 class Pin(enum.StrEnum):
@@ -50,55 +42,17 @@ class Pin(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuePolicy:
-    """What the manufacturer lets its MASA do. The defaults trust only what a device has signed."""
+    """What the manufacturer lets its MASA do. The defaults trust only what a device has signed,
+    or what the sales data say.
+    """
 
     pin: Pin = Pin.LOWEST_CA
+    pin_nonceless: Pin = Pin.HIGHEST_CA
+    life: timedelta | None = timedelta(minutes=20)  # of a voucher without nonce; None: no end
+    unsold: Unsold = Unsold.ANY
     allow_logged: bool = False  # a voucher without a request of the device's own
+    asserting_without_request: bool = False  # likewise, for a sold device that only asserts
     refused: frozenset[str] = frozenset()  # serial numbers that get no voucher
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistrarRequest:
-    """A registrar's voucher-request: its signature and its chain hold together."""
-
-    request: VoucherRequest
-    chain: tuple[x509.Certificate, ...]  # signer first, as far up as it came
-    idevid_issuer: bytes | None  # 20-octet keyIdentifier
-
-
-def open_registrar_request(signed: Signed, *, now: datetime) -> RegistrarRequest:
-    """Verify a registrar's voucher-request in itself: who signed it is not known yet.
-
-    An unknown domain's CA counts as an anchor for this one message: what is verified is that the
-    chain is consistent, not whose it is (RFC 8995 §5.5.2).
-
-    Args:
-        signed: as its serialization opened it.
-        now: aware UTC.
-
-    Raises:
-        SignatureInvalid, ChainInvalid, Malformed, KeyNotAllowed: the message does not hold
-            together.
-        DomainNotTrusted: its signer is no registrar: the certificate lacks id-kp-cmcRA (§5.5.4).
-    """
-    chain = signer_chain(signed)
-    signed.verify(public_key_of_certificate(chain[0]))
-    if len(chain) > 1:
-        TrustAnchors(chain[-1:]).validate(chain[0], chain[1:-1], at=now)
-    elif not chain[0].not_valid_before_utc <= now <= chain[0].not_valid_after_utc:
-        raise ChainInvalid("the registrar's certificate has expired", section="RFC 8995 §5.5.2")
-    if not has_extended_key_usage(chain[0], ID_KP_CMC_RA):
-        raise DomainNotTrusted(
-            "the signer's certificate lacks id-kp-cmcRA, so it is no registrar's",
-            section="RFC 8995 §5.5.4",
-        )
-    request = signed.voucher_request()
-    issuer = request.idevid_issuer
-    return RegistrarRequest(
-        request=request,
-        chain=chain,
-        idevid_issuer=None if issuer is None else decode_idevid_issuer(issuer),
-    )
 
 
 def select_record(records: Sequence[DeviceRecord], asked: RegistrarRequest) -> DeviceRecord:
@@ -133,87 +87,137 @@ def select_record(records: Sequence[DeviceRecord], asked: RegistrarRequest) -> D
     return found[0]
 
 
-def judge_assertion(
-    asked: RegistrarRequest,
-    record: DeviceRecord,
-    policy: IssuePolicy,
-    serialization: VoucherSerialization,
-) -> Assertion:
-    """What a voucher for *record* may say of how the MASA knows (RFC 8995 §5.5.5).
+def check_not_refused(record: DeviceRecord, policy: IssuePolicy) -> None:
+    """Raise if the manufacturer gives out no voucher for this device (RFC 8995 §5.6).
 
     Raises:
-        DomainNotTrusted: policy gives this device, or a request like this, no voucher.
-        PriorRequestRefused: the device's own request is enclosed and fails a check, or is missing
-            where it must be there.
+        DomainNotTrusted: its serial number is listed.
     """
-    if asked.request.serial_number in policy.refused:
+    if record.serial_number in policy.refused:
         raise DomainNotTrusted("the manufacturer gives out no voucher for this device")
-    if asked.request.nonce is None:
+
+
+def check_nonceless(title: Title, *, authenticated: bool) -> None:
+    """Raise unless a registrar may have a voucher without nonce.
+
+    Args:
+        title: what its right to the device rests on. ``SOLD`` is authentication too: the sales
+            data name either a customer, as whom it is known, or a key of its chain.
+        authenticated: whether it is some customer's, by any of the ways.
+
+    Raises:
+        DomainNotTrusted: it is not known, or nothing says that the device is its owner's.
+
+    RFC 8995 §5.5.4, §7.4.1.
+    """
+    if title is Title.CLAIMED:
+        raise DomainNotTrusted(
+            "a voucher without a nonce is for the owner that the manufacturer knows",
+            section="RFC 8995 §7.4.1",
+        )
+    if title is Title.KEPT and not authenticated:
         raise DomainNotTrusted(
             "a voucher without a nonce needs a registrar that is known",
             section="RFC 8995 §5.5.4",
         )
-    prior = asked.request.prior_signed_voucher_request
-    if prior is not None:
-        _check_prior(prior, asked, record, serialization)
+
+
+def judge_assertion(
+    prior: Prior, nonce: str | None, record: DeviceRecord, title: Title, policy: IssuePolicy
+) -> Assertion:
+    """What a voucher for *record* may say of how the MASA knows (RFC 8995 §5.5.5).
+
+    What the registrar's request says of it does not count.
+
+    Args:
+        prior: what the request encloses.
+        nonce: of the request; without one :func:`check_nonceless` has passed.
+
+    Raises:
+        PriorRequestRefused: the device's own request is missing where it must be there.
+    """
+    if prior is Prior.REQUEST:
         return Assertion.PROXIMITY
-    if record.presentation is Presentation.ASSERTED:
+    if record.presentation is Presentation.ASSERTED and not (
+        policy.asserting_without_request and title is Title.SOLD
+    ):
         raise PriorRequestRefused(
             "this device only asserts its serial number, so its own signed request is needed",
             section="RFC 8995 §5.5.5",
         )
-    if not policy.allow_logged:
+    if title is Title.SOLD:
+        return Assertion.VERIFIED
+    if nonce is not None and not policy.allow_logged:
         raise PriorRequestRefused(
             "the device's own signed request is missing", section="RFC 8995 §5.5.5"
         )
     return Assertion.LOGGED
 
 
-def _check_prior(
-    octets: bytes,
-    asked: RegistrarRequest,
-    record: DeviceRecord,
-    serialization: VoucherSerialization,
-) -> None:
-    try:
-        prior = serialization.open(octets)
-        _check_names_record(prior, record)
-        prior.verify(load_spki(record.spki))
-        check_prior_signed(asked.request, prior.voucher_request(), asked.chain)
-    except PeerError as err:
-        raise PriorRequestRefused(
-            f"the device's own request: {err.reason}", section=err.section or "RFC 8995 §5.5.5"
-        ) from err
-
-
-def _check_names_record(prior: Signed, record: DeviceRecord) -> None:
-    """The signer that the message names is the certificate on record, by whichever way."""
-    signer = prior.signer
-    if signer.subject_key_identifier is not None:
-        same = hmac.compare_digest(signer.subject_key_identifier, key_identifier(record.spki))
-    else:
-        idevid = parse_certificate(record.certificate)
-        same = (
-            signer.issuer == idevid.issuer.public_bytes()
-            and signer.certificate_serial == idevid.serial_number
-        )
-    if not same:
-        raise SignatureInvalid("it names another key than the one on record")
-
-
-def pinned_certificate(chain: Sequence[x509.Certificate], pin: Pin) -> x509.Certificate:
-    """The certificate of the registrar's own chain that the voucher pins; never another.
+def pinned_place(chain: Chain, pin: Pin, highest: int | None = None) -> int:
+    """Which certificate of the registrar's own chain the voucher pins; never another.
 
     Args:
         chain: signer first.
+        highest: the place above which nothing may be pinned, as what the device was sold to, or
+            the customer's anchor, stands there; None for the whole chain.
+
+    RFC 8995 §5.5.2.
     """
+    top = len(chain) - 1 if highest is None else min(highest, len(chain) - 1)
     match pin:
         case Pin.END_ENTITY:
-            return chain[0]
+            return 0
         case Pin.LOWEST_CA:
-            return chain[min(1, len(chain) - 1)]
+            return min(1, top)
         case Pin.HIGHEST_CA:
-            return chain[-1]
+            return top
+
+
+def check_domain_id(pinned: x509.Certificate, known_keys: Collection[bytes]) -> None:
+    """Raise if *pinned* would stand in audit logs under another domain's domainID.
+
+    A CA chooses its own SubjectKeyIdentifier, and so its domainID; one that follows from its key
+    is nobody else's to choose.
+
+    Args:
+        known_keys: SHA-256 of the SPKI of each certificate pinned under its domainID before.
+
+    Raises:
+        DomainNotTrusted: it is another's already.
+
+    RFC 8995 §5.8.2.
+    """
+    spki = spki_of(pinned)
+    bits = key_bits(spki)
+    own = (
+        key_identifier(spki),  # RFC 5280 §4.2.1.2 (1)
+        *(hashlib.new(name, bits).digest()[:20] for name in ("sha256", "sha384", "sha512")),
+        hashlib.sha256(spki).digest(),  # RFC 7093 §2 (4); RFC 8995 §5.8.2 without the extension
+    )
+    named = domain_id(pinned)
+    if named not in own and any(known != hashlib.sha256(spki).digest() for known in known_keys):
+        raise DomainNotTrusted(
+            f"domainID {named.hex()} is another domain's", section="RFC 8995 §5.8.2"
+        )
+
+
+def expires_on(
+    now: datetime, life: timedelta | None, chain: Chain, next_update: datetime | None
+) -> datetime | None:
+    """When a voucher without nonce ends, to the second.
+
+    Args:
+        life: by policy; None for a voucher that has no end, whatever else is known.
+        chain: from the registrar's certificate to the pinned one.
+        next_update: until when the registrar's revocation is known.
+
+    RFC 8995 §5.6, §7.4.1; RFC 8366 §5.3.
+    """
+    if life is None:
+        return None
+    ends = [now + life, *(certificate.not_valid_after_utc for certificate in chain)]
+    return min([*ends, next_update or ends[0]]).replace(microsecond=0)
 
 
 def voucher_for(
@@ -223,19 +227,23 @@ def voucher_for(
     *,
     pinned: x509.Certificate,
     created_on: datetime,
+    expires: datetime | None,
     ambiguous: bool,
 ) -> Voucher:
     """The voucher's contents (RFC 8995 §5.6): the nonce echoed as it came, no expiry with it.
 
     Args:
+        expires: from :func:`expires_on`; does not count where there is a nonce.
         ambiguous: whether another device of this MASA has the same serial number; only then the
             voucher names the issuer (RFC 8366bis §6.2).
     """
+    nonce = asked.request.nonce
     return Voucher(
         serial_number=record.serial_number,
         assertion=assertion,
         created_on=created_on,
-        nonce=asked.request.nonce,
+        expires_on=expires if nonce is None else None,
+        nonce=nonce,
         idevid_issuer=encode_idevid_issuer(record.idevid_issuer) if ambiguous else None,
         pinned_domain_cert=pinned.public_bytes(Encoding.DER),
         domain_cert_revocation_checks=False,

@@ -7,8 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from masa_stub.masa import MASA
-from masa_stub.store import AuditStore
+from masa_stub.passwords import Passwords
 
 MASA_KEY: Final = web.AppKey("MASA", MASA)
-STORE: Final = web.AppKey("STORE", AuditStore)
-ANCHOR: Final = web.AppKey("ANCHOR", bytes)  # PEM, what pledges hold to believe vouchers
+PASSWORDS: Final = web.AppKey("PASSWORDS", Passwords)

@@ -1,30 +1,62 @@
-"""The operator's listener: what was issued and refused, and forgetting it all; for loopback."""
+"""The operator's listener: what was issued, refused and sold, and forgetting it; for loopback."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from aiohttp import web
 
+from brski import errors
+from brski.edge.web_errors import TRANSPORT_FAULTS, error_middleware, read_body
+from brski.errors import LocalError, Malformed, OnboardingError
+from brski.pki import strict_json
 from brski.pki.names import check_serial_number
-from masa_stub.store import AuditStore, Entry, Refusal
-from masa_stub.web.keys import ANCHOR, STORE
+from masa_stub.ownership import BuyerKind, Sale
+from masa_stub.port import DeviceRecords
+from masa_stub.selling import key_of_certificate, sale_of
+from masa_stub.store.log import AuditStore, Entry, Refusal
+from masa_stub.store.sales import SalesBook
+
+log = logging.getLogger(__name__)
+
+STATUS: Final[Mapping[type[OnboardingError], int]] = {**TRANSPORT_FAULTS, errors.LocalError: 400}
 
 _LIMIT: Final = 1000
+_SALE_MEMBERS: Final = frozenset(
+    {"serial_number", "idevid_issuer", "certificate", *(kind.value for kind in BuyerKind)}
+)
 
 routes = web.RouteTableDef()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the operator sees and moves."""
+
+    store: AuditStore
+    sales: SalesBook
+    records: DeviceRecords
+    clock: Callable[[], datetime]
+    anchors_pem: bytes  # what pledges hold to believe vouchers
+
+
+DESK: Final = web.AppKey("DESK", Desk)
+
+
 @routes.get("/v1/anchor")
 async def anchor(request: web.Request) -> web.Response:
-    """The certificate that pledges need to believe this MASA's vouchers, PEM."""
-    return web.Response(body=request.app[ANCHOR], content_type="application/x-pem-file")
+    """The certificates that pledges need to believe this MASA's vouchers, PEM."""
+    return web.Response(body=request.app[DESK].anchors_pem, content_type="application/x-pem-file")
 
 
 @routes.get("/v1/vouchers")
 async def vouchers(request: web.Request) -> web.Response:
     """The last vouchers and refusals, oldest first."""
-    store = request.app[STORE]
+    store = request.app[DESK].store
     return web.json_response(
         {
             "vouchers": [_entry(entry) for entry in await store.last(_LIMIT)],
@@ -37,7 +69,7 @@ async def vouchers(request: web.Request) -> web.Response:
 async def inspect(request: web.Request) -> web.Response:
     """Everything about one serial number, whoever issued its IDevID."""
     serial_number = check_serial_number(request.match_info["serial_number"])
-    store = request.app[STORE]
+    store = request.app[DESK].store
     entries = await store.of_serial_number(serial_number)
     refusals = [r for r in await store.last_refusals(_LIMIT) if r.serial_number == serial_number]
     return web.json_response(
@@ -50,9 +82,71 @@ async def inspect(request: web.Request) -> web.Response:
 
 @routes.post("/v1/reset")
 async def reset(request: web.Request) -> web.Response:
-    """Forget every voucher and refusal."""
-    await request.app[STORE].reset()
+    """Forget every voucher and refusal; the sales data stay."""
+    await request.app[DESK].store.reset()
     return web.Response(status=204)
+
+
+@routes.get("/v1/sales")
+async def sales(request: web.Request) -> web.Response:
+    """The last sales, oldest first."""
+    found = await request.app[DESK].sales.last(_LIMIT)
+    return web.json_response({"sales": [sale_document(sale) for sale in found]})
+
+
+@routes.get("/v1/sales/{serial_number}")
+async def sales_of(request: web.Request) -> web.Response:
+    """Every sale of one serial number, oldest first; the last one counts."""
+    serial_number = check_serial_number(request.match_info["serial_number"])
+    found = await request.app[DESK].sales.of_serial_number(serial_number)
+    return web.json_response({"sales": [sale_document(sale) for sale in found]})
+
+
+@routes.post("/v1/sales")
+async def sell(request: web.Request) -> web.Response:
+    """Write down one sale, a transfer or a release."""
+    desk = request.app[DESK]
+    asked = _members(await read_body(request))
+    kind, buyer = _buyer(asked)
+    sale = await sale_of(
+        desk.records,
+        asked.get("serial_number", ""),
+        asked.get("idevid_issuer"),
+        kind,
+        buyer,
+        at=desk.clock(),
+    )
+    await desk.sales.add(sale)
+    return web.json_response(sale_document(sale), status=201)
+
+
+def _members(body: bytes) -> dict[str, str]:
+    document = strict_json.loads(body)
+    if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
+        raise Malformed("a sale is a JSON object of strings")
+    unknown = sorted(document.keys() - _SALE_MEMBERS)
+    if unknown:
+        raise Malformed(f"a sale has no member {unknown[0]!a}")
+    return document
+
+
+def _buyer(asked: Mapping[str, str]) -> tuple[BuyerKind, str]:
+    named = [kind for kind in BuyerKind if kind.value in asked]
+    if "certificate" in asked and not named:
+        return BuyerKind.KEY, key_of_certificate(asked["certificate"].encode())
+    if len(named) != 1 or "certificate" in asked:
+        raise LocalError("a sale names one buyer")
+    return named[0], asked[named[0].value]
+
+
+def sale_document(sale: Sale) -> dict[str, Any]:
+    """*sale* as JSON has it, here and on the command line."""
+    return {
+        "at": sale.at.isoformat(),
+        "serial_number": sale.serial_number,
+        "idevid_issuer": sale.idevid_issuer.hex(),
+        sale.kind.value: sale.buyer,
+    }
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
@@ -76,10 +170,13 @@ def _refusal(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def management_app(store: AuditStore, anchor_pem: bytes) -> web.Application:
+def management_app(desk: Desk) -> web.Application:
     """The application for the operator's listener."""
-    app = web.Application()
-    app[STORE] = store
-    app[ANCHOR] = anchor_pem
+
+    def reason(error: OnboardingError) -> str:
+        return f"{error}: {error.hint}" if error.hint else str(error)
+
+    app = web.Application(middlewares=[error_middleware(STATUS, log, say=reason)])
+    app[DESK] = desk
     app.add_routes(routes)
     return app

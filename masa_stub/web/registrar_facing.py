@@ -12,7 +12,9 @@ from brski import errors
 from brski.edge.web_errors import check_accept, error_middleware, read_body
 from brski.registry import BODY_LIMIT, BRSKI_ROOT, JSON, REQUEST_AUDIT_LOG, REQUEST_VOUCHER
 from masa_stub.masa import MASA
-from masa_stub.web.keys import MASA_KEY
+from masa_stub.passwords import Passwords
+from masa_stub.web.access import caller_of, challenge
+from masa_stub.web.keys import MASA_KEY, PASSWORDS
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
     errors.SlowPeer: 408,
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,
+    errors.WrongContext: 503,
+    errors.NotAuthenticated: 401,  # RFC 9110 §15.5.2: credentials are wrong, or needed
     errors.PeerError: 403,  # bad signature, stale or inconsistent request
     errors.Refused: 403,
 }
@@ -36,9 +40,11 @@ routes = web.RouteTableDef()
 @routes.post(BRSKI_ROOT + REQUEST_VOUCHER)
 async def request_voucher(request: web.Request) -> web.Response:
     """RFC 8995 §5.5: a registrar asks for a voucher."""
+    masa = request.config_dict[MASA_KEY]
+    masa.check_understood(request.content_type)
     check_accept(request, request.content_type)
     body = await read_body(request)
-    answer = await request.config_dict[MASA_KEY].request_voucher(body, request.content_type)
+    answer = await masa.request_voucher(body, request.content_type, caller_of(request))
     return web.Response(body=answer.body, content_type=answer.media_type)
 
 
@@ -47,13 +53,16 @@ async def request_audit_log(request: web.Request) -> web.Response:
     """RFC 8995 §5.8: a registrar that has got a voucher asks who else has."""
     check_accept(request, JSON)
     body = await read_body(request)
-    found = await request.config_dict[MASA_KEY].audit_log(body, request.content_type)
+    masa = request.config_dict[MASA_KEY]
+    found = await masa.audit_log(body, request.content_type, caller_of(request))
     return web.Response(body=found, content_type=JSON)
 
 
-def registrar_facing_app(masa: MASA) -> web.Application:
+def registrar_facing_app(masa: MASA, passwords: Passwords) -> web.Application:
     """The application for the registrars' listener."""
     app = web.Application(middlewares=[error_middleware(STATUS, log)], client_max_size=BODY_LIMIT)
     app[MASA_KEY] = masa
+    app[PASSWORDS] = passwords
+    app.on_response_prepare.append(challenge)
     app.add_routes(routes)
     return app

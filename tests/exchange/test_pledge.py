@@ -93,7 +93,7 @@ class Exchange:
             idevid_issuer=device.issuer,
             signer=pki.KeySigner(device.entity.private_key, device.shown),
             idevid_chain=device.shown if device.carried else (),
-            voucher_anchors=(self.world.wire.masa._signer.chain[-1],),
+            voucher_anchors=(*self.world.wire.masa.anchors,),
             serialization=CMS,
         )
 
@@ -320,7 +320,7 @@ async def test_each_leaf_of_the_voucher_is_looked_at(tmp_path: Path, leaf: str) 
     async with make_world(tmp_path) as world:
         exchange = Exchange(world, world.make_device())
         value, code = VOUCHER_LEAVES[leaf]
-        signer = world.wire.masa._signer
+        signer = world.wire.masa._signers.usual
 
         def alter(path: str, octets: bytes) -> bytes:
             if path != "requestvoucher":
@@ -357,7 +357,7 @@ async def test_an_octet_altered_on_the_way_enrolls_nobody(
             if where != path or not octets:
                 return octets
             at = (2 * part + 1) * len(octets) // 16
-            spare.append(_is_spare(octets, at, world.wire.masa._signer.chain[-1]))
+            spare.append(_is_spare(octets, at, world.wire.masa.anchors[0]))
             return octets[:at] + bytes([octets[at] ^ 0x15]) + octets[at + 1 :]
 
         exchange.down = alter

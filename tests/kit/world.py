@@ -21,7 +21,7 @@ from brski.idevid.assertion import assertion_certificate
 from brski.idevid.record import DeviceRecord, Presentation
 from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import domain_id, idevid_issuer_of
-from brski.pki.keys import certificate_der, spki_of
+from brski.pki.keys import certificate_der, spki_of, spki_sha256
 from brski.pki.names import ldevid_subject
 from brski.registry import JSON, VOUCHER_CMS_JSON
 from brski.telemetry.status import Status
@@ -30,9 +30,16 @@ from brski.voucher.model import Assertion, VoucherRequest
 from brski.voucher.serialization import VoucherSerialization
 from brski.voucher.yang_json import encode_voucher_request
 from brski.voucher.yang_types import encode_nonce
+from masa_stub.audit import USUAL_AUDIT
+from masa_stub.audit import AuditPolicy as MASAAuditPolicy
+from masa_stub.customers import Customer
 from masa_stub.issue import IssuePolicy
 from masa_stub.masa import MASA
-from masa_stub.store import AuditStore
+from masa_stub.ownership import BuyerKind, Sale
+from masa_stub.port import Signers
+from masa_stub.store.log import AuditStore
+from masa_stub.store.sales import SalesBook
+from masa_stub.store.schema import open_store
 from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.approval import AdmissionDesk, WaitingRoom
 from registrar_plugin.audit import AuditWatch
@@ -245,6 +252,7 @@ class World:
     other_records: Records
     wire: Wire
     masa_store: AuditStore
+    sales: SalesBook
     registrar: Registrar
     enrolling: Enrolling
     identity: IdentityVerifier
@@ -270,6 +278,23 @@ class World:
             records = self.other_records if issuer is self.other_oem else self.records
             records.records.append(record_of(device))
         return device
+
+    async def sell(self, device: Device, buyer: x509.Certificate | str) -> None:
+        """Have the MASA know whose *device* is: a customer by name, or whoever is under a CA."""
+        if isinstance(buyer, str):
+            await self.sales.add(self.sale(device, BuyerKind.CUSTOMER, buyer))
+        else:
+            await self.sales.add(self.sale(device, BuyerKind.KEY, spki_sha256(buyer).hex()))
+
+    def sale(self, device: Device, kind: BuyerKind, buyer: str = "") -> Sale:
+        """A line of the sales data, of now."""
+        return Sale(
+            at=self.clock(),
+            idevid_issuer=device.issuer,
+            serial_number=device.serial_number,
+            kind=kind,
+            buyer=buyer,
+        )
 
     def connection(
         self,
@@ -354,6 +379,8 @@ async def make_world(
     records: Records | None = None,
     masa_records: Records | None = None,
     serialization: VoucherSerialization = CMS,
+    customers: Sequence[Customer] = (),
+    masa_audit: MASAAuditPolicy = USUAL_AUDIT,
 ) -> AsyncIterator[World]:
     """Open everybody in *folder*; what a test wants otherwise has a name.
 
@@ -363,6 +390,8 @@ async def make_world(
         records: what the registrar asks of it.
         masa_records: what the MASA asks, if not the same.
         serialization: of the registrar and the MASA.
+        customers: whom the MASA knows by name.
+        masa_audit: how freely the MASA gives out its log.
     """
     clock = clock or Clock()
     oem = oem or pki.make_pki("Example OEM")
@@ -370,14 +399,18 @@ async def make_world(
     owner = pki.make_pki("Example Owner", not_after=pki.NOT_AFTER)
     registrar_entity = pki.make_registrar(owner)
     records, other_records = records or Records(), Records()
-    store = AuditStore(folder / "masa.db")
+    masa_file = open_store(folder / "masa.db")
+    store, sales = AuditStore(masa_file), SalesBook(masa_file)
     masa = MASA(
         records=Both(masa_records or records, other_records),
         store=store,
-        signer=pki.make_masa_signer(pki.make_root("Example MASA Root")).signer,
+        sales=sales,
+        signers=Signers(usual=pki.make_masa_signer(pki.make_root("Example MASA Root")).signer),
         serializations={VOUCHER_CMS_JSON: serialization},
         policy=issue,
         clock=clock,
+        customers=customers,
+        audit=masa_audit,
     )
     wire = Wire(masa)
     journal = SQLiteJournal(folder / "registrar.db")
@@ -454,6 +487,7 @@ async def make_world(
             other_records=other_records,
             wire=wire,
             masa_store=store,
+            sales=sales,
             registrar=registrar,
             enrolling=enrolling,
             identity=identity,
@@ -464,4 +498,4 @@ async def make_world(
     finally:
         await registrar.close()
         await journal.close()
-        await store.close()
+        await masa_file.close()

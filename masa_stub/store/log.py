@@ -8,88 +8,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Row,
-    String,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
 
 from brski.edge.sql_writer import Writer
 from brski.telemetry.audit_log import AuditEvent
 from brski.voucher.model import Assertion
+from masa_stub.ownership import Pinning
+from masa_stub.store.schema import ENTRIES, PINS, REFUSALS, microseconds, moment
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_METADATA: Final = MetaData()
-_VERSION: Final = 1
-
-_ENTRIES: Final = Table(
-    "entries",
-    _METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("at", BigInteger, nullable=False),  # microseconds since 1970, UTC
-    Column("idevid_issuer", LargeBinary(20), nullable=False),
-    Column("serial_number", String(64), nullable=False),
-    Column("domain_id", LargeBinary, nullable=False),
-    Column("nonce", Text),
-    Column("assertion", String(16), nullable=False),
-    Column("request_digest", LargeBinary(32), nullable=False, unique=True),
-    Column("unsigned", LargeBinary, nullable=False),
-    Column("voucher", LargeBinary),
-    Index("entries_of_device", "serial_number", "idevid_issuer"),
+_ALL = select(ENTRIES, PINS.c.spki_sha256, PINS.c.signer_sha256).select_from(
+    ENTRIES.outerjoin(PINS, PINS.c.entry == ENTRIES.c.id)
 )
-
-_REFUSALS: Final = Table(
-    "refusals",
-    _METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("at", BigInteger, nullable=False),
-    Column("serial_number", String(64), nullable=False),
-    Column("code", String(48), nullable=False),
-    Column("reason", Text, nullable=False),
-)
-
-_BY_DIGEST = select(_ENTRIES).where(_ENTRIES.c.request_digest == bindparam("digest"))
-_OF_DEVICE = (
-    select(_ENTRIES)
-    .where(
-        and_(
-            _ENTRIES.c.idevid_issuer == bindparam("issuer"),
-            _ENTRIES.c.serial_number == bindparam("serial"),
-        )
+_BY_DIGEST = _ALL.where(ENTRIES.c.request_digest == bindparam("digest"))
+_OF_DEVICE = _ALL.where(
+    and_(
+        ENTRIES.c.idevid_issuer == bindparam("issuer"),
+        ENTRIES.c.serial_number == bindparam("serial"),
     )
-    .order_by(_ENTRIES.c.id)
+).order_by(ENTRIES.c.id)
+_OF_SERIAL_NUMBER = _ALL.where(ENTRIES.c.serial_number == bindparam("serial")).order_by(
+    ENTRIES.c.id
 )
-_OF_SERIAL_NUMBER = (
-    select(_ENTRIES).where(_ENTRIES.c.serial_number == bindparam("serial")).order_by(_ENTRIES.c.id)
+_KEYS_OF_DOMAIN = (
+    select(PINS.c.spki_sha256).where(PINS.c.domain_id == bindparam("domain")).distinct().limit(2)
 )
-_PUT = insert(_ENTRIES)
+_PUT = insert(ENTRIES)
+_PUT_PIN = insert(PINS)
+_RENEW = (
+    update(ENTRIES)
+    .where(ENTRIES.c.id == bindparam("entry_id"))
+    .values(unsigned=bindparam("octets"))
+)
+_RENEW_PIN = (
+    update(PINS).where(PINS.c.entry == bindparam("entry_id")).values(signer_sha256=bindparam("key"))
+)
 _COMPLETE = (
-    update(_ENTRIES)
-    .where(_ENTRIES.c.id == bindparam("entry_id"))
-    .values(voucher=bindparam("octets"))
+    update(ENTRIES).where(ENTRIES.c.id == bindparam("entry_id")).values(voucher=bindparam("octets"))
 )
-_REFUSE = insert(_REFUSALS)
+_REFUSE = insert(REFUSALS)
 _REFUSALS_KEPT: Final = 10_000  # anybody can cause one, so they must not fill the disk
-_FORGET_REFUSALS = _REFUSALS.delete().where(
-    _REFUSALS.c.id <= select(func.max(_REFUSALS.c.id)).scalar_subquery() - _REFUSALS_KEPT
+_FORGET_REFUSALS = REFUSALS.delete().where(
+    REFUSALS.c.id <= select(func.max(REFUSALS.c.id)).scalar_subquery() - _REFUSALS_KEPT
 )
 
 
@@ -105,6 +67,8 @@ class Entry:
     assertion: Assertion
     request_digest: bytes  # SHA-256 of the registrar's request as received
     unsigned: bytes  # as the serialization encodes it
+    spki_sha256: bytes | None  # of the pinned certificate; None in a file of version 1
+    signer_sha256: bytes | None  # of the SPKI that signs it; likewise
     voucher: bytes | None = None  # as signed
     id: int = 0
 
@@ -113,6 +77,10 @@ class Entry:
         return AuditEvent(
             date=self.at, domain_id=self.domain_id, nonce=self.nonce, assertion=self.assertion
         )
+
+    def pinning(self) -> Pinning:
+        """The entry as far as ownership goes."""
+        return Pinning(at=self.at, domain_id=self.domain_id, spki_sha256=self.spki_sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,36 +94,28 @@ class Refusal:
 
 
 class AuditStore:
-    """The durable log in one SQLite file.
+    """The durable log.
 
-    Raises:
-        StateError, Unavailable: as :class:`brski.edge.sql_writer.Writer`.
+    Args:
+        writer: of :func:`masa_stub.store.schema.open_store`; closed by who opened it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._writer = Writer(path, _METADATA, version=_VERSION)
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     async def begin(self, entry: Entry) -> Entry:
-        """Write *entry*, or return the one that the same request has, completed or not."""
+        """Write *entry*, or return the one that the same request has, completed or not.
+
+        One that an earlier run began for a key that is no longer ours is laid out anew.
+        """
 
         def work(db: Connection) -> Entry:
             standing = db.execute(_BY_DIGEST, {"digest": entry.request_digest}).one_or_none()
-            if standing is not None:
-                return _entry(standing)
-            db.execute(
-                _PUT,
-                {
-                    "at": _microseconds(entry.at),
-                    "idevid_issuer": entry.idevid_issuer,
-                    "serial_number": entry.serial_number,
-                    "domain_id": entry.domain_id,
-                    "nonce": entry.nonce,
-                    "assertion": entry.assertion.value,
-                    "request_digest": entry.request_digest,
-                    "unsigned": entry.unsigned,
-                    "voucher": None,
-                },
-            )
+            if standing is None:
+                _put(db, entry)
+            elif standing.voucher is None and standing.signer_sha256 != entry.signer_sha256:
+                db.execute(_RENEW, {"entry_id": standing.id, "octets": entry.unsigned})
+                db.execute(_RENEW_PIN, {"entry_id": standing.id, "key": entry.signer_sha256})
             return _entry(db.execute(_BY_DIGEST, {"digest": entry.request_digest}).one())
 
         return await self._writer.run(work)
@@ -167,7 +127,7 @@ class AuditStore:
     async def refuse(self, refusal: Refusal) -> None:
         """Write down a refusal; the oldest beyond a bound are forgotten."""
         row = {
-            "at": _microseconds(refusal.at),
+            "at": microseconds(refusal.at),
             "serial_number": refusal.serial_number,
             "code": refusal.code,
             "reason": refusal.reason,
@@ -186,6 +146,13 @@ class AuditStore:
             lambda db: tuple(_entry(row) for row in db.execute(_OF_DEVICE, values))
         )
 
+    def keys_of_domain(self, domain_id: bytes) -> frozenset[bytes]:
+        """SHA-256 of the SPKIs pinned under a domainID; two of them are enough to tell."""
+        values = {"domain": domain_id}
+        return self._writer.read(
+            lambda db: frozenset(row.spki_sha256 for row in db.execute(_KEYS_OF_DOMAIN, values))
+        )
+
     async def of_serial_number(self, serial_number: str) -> tuple[Entry, ...]:
         """Every entry of every device with this serial number, oldest first."""
         values = {"serial": serial_number}
@@ -195,30 +162,53 @@ class AuditStore:
 
     async def last(self, limit: int) -> tuple[Entry, ...]:
         """The last *limit* entries of all devices, oldest first."""
-        query = select(_ENTRIES).order_by(_ENTRIES.c.id.desc()).limit(limit)
+        query = _ALL.order_by(ENTRIES.c.id.desc()).limit(limit)
         return await self._writer.read_aside(
             lambda db: tuple(_entry(row) for row in reversed(list(db.execute(query))))
         )
 
     async def last_refusals(self, limit: int) -> tuple[Refusal, ...]:
         """The last *limit* refusals, oldest first."""
-        query = select(_REFUSALS).order_by(_REFUSALS.c.id.desc()).limit(limit)
+        query = select(REFUSALS).order_by(REFUSALS.c.id.desc()).limit(limit)
         return await self._writer.read_aside(
             lambda db: tuple(_refusal(row) for row in reversed(list(db.execute(query))))
         )
 
     async def reset(self) -> None:
-        """Forget everything; for laboratories."""
+        """Forget every voucher and refusal; for laboratories. The sales data stay."""
 
         def work(db: Connection) -> None:
-            db.execute(_ENTRIES.delete())
-            db.execute(_REFUSALS.delete())
+            for table in (PINS, ENTRIES, REFUSALS):
+                db.execute(table.delete())
 
         await self._writer.run(work)
 
-    async def close(self) -> None:
-        """Finish what is queued and close the file."""
-        await self._writer.close()
+
+def _put(db: Connection, entry: Entry) -> None:
+    written = db.execute(
+        _PUT,
+        {
+            "at": microseconds(entry.at),
+            "idevid_issuer": entry.idevid_issuer,
+            "serial_number": entry.serial_number,
+            "domain_id": entry.domain_id,
+            "nonce": entry.nonce,
+            "assertion": entry.assertion.value,
+            "request_digest": entry.request_digest,
+            "unsigned": entry.unsigned,
+            "voucher": None,
+        },
+    )
+    (number,) = written.inserted_primary_key or (None,)
+    db.execute(
+        _PUT_PIN,
+        {
+            "entry": number,
+            "domain_id": entry.domain_id,
+            "spki_sha256": entry.spki_sha256,
+            "signer_sha256": entry.signer_sha256,
+        },
+    )
 
 
 def _executes(statement: Any, values: dict[str, object]) -> Callable[[Connection], None]:
@@ -228,14 +218,10 @@ def _executes(statement: Any, values: dict[str, object]) -> Callable[[Connection
     return work
 
 
-def _microseconds(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1)
-
-
 def _entry(row: Row[Any]) -> Entry:
     return Entry(
         id=row.id,
-        at=_EPOCH + timedelta(microseconds=row.at),
+        at=moment(row.at),
         idevid_issuer=row.idevid_issuer,
         serial_number=row.serial_number,
         domain_id=row.domain_id,
@@ -243,13 +229,15 @@ def _entry(row: Row[Any]) -> Entry:
         assertion=Assertion(row.assertion),
         request_digest=row.request_digest,
         unsigned=row.unsigned,
+        spki_sha256=row.spki_sha256,
+        signer_sha256=row.signer_sha256,
         voucher=row.voucher,
     )
 
 
 def _refusal(row: Row[Any]) -> Refusal:
     return Refusal(
-        at=_EPOCH + timedelta(microseconds=row.at),
+        at=moment(row.at),
         serial_number=row.serial_number,
         code=row.code,
         reason=row.reason,

@@ -1,0 +1,64 @@
+"""A registrar's voucher-request, verified in itself: who signed it is not known yet.
+
+An unknown domain's CA counts as an anchor for this one message: what is verified is that signature
+and chain hold together, not whose they are (RFC 8995 §5.5.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from brski.errors import ChainInvalid, DomainNotTrusted
+from brski.pki.chain import TrustAnchors
+from brski.pki.extensions import decode_idevid_issuer, has_extended_key_usage
+from brski.pki.keys import public_key_of_certificate
+from brski.registry import ID_KP_CMC_RA
+from brski.voucher.model import VoucherRequest
+from brski.voucher.rules import signer_chain
+from brski.voucher.serialization import Signed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrarRequest:
+    """A registrar's voucher-request: its signature and its chain hold together."""
+
+    request: VoucherRequest
+    chain: tuple[x509.Certificate, ...]  # signer first, as far up as it came
+    idevid_issuer: bytes | None  # 20-octet keyIdentifier
+
+
+def open_registrar_request(signed: Signed, *, now: datetime) -> RegistrarRequest:
+    """Verify a registrar's voucher-request in itself.
+
+    Args:
+        signed: as its serialization opened it.
+        now: aware UTC.
+
+    Raises:
+        SignatureInvalid, ChainInvalid, Malformed, KeyNotAllowed: the message does not hold
+            together.
+        DomainNotTrusted: its signer is no registrar: the certificate lacks id-kp-cmcRA (§5.5.4).
+
+    RFC 8995 §5.5.2, §5.5.4.
+    """
+    chain = signer_chain(signed)
+    signed.verify(public_key_of_certificate(chain[0]))
+    if len(chain) > 1:
+        TrustAnchors(chain[-1:]).validate(chain[0], chain[1:-1], at=now)
+    elif not chain[0].not_valid_before_utc <= now <= chain[0].not_valid_after_utc:
+        raise ChainInvalid("the registrar's certificate has expired", section="RFC 8995 §5.5.2")
+    if not has_extended_key_usage(chain[0], ID_KP_CMC_RA):
+        raise DomainNotTrusted(
+            "the signer's certificate lacks id-kp-cmcRA, so it is no registrar's",
+            section="RFC 8995 §5.5.4",
+        )
+    request = signed.voucher_request()
+    issuer = request.idevid_issuer
+    return RegistrarRequest(
+        request=request,
+        chain=chain,
+        idevid_issuer=None if issuer is None else decode_idevid_issuer(issuer),
+    )

@@ -1,0 +1,102 @@
+"""Writing down a sale: what the command line and the management listener both do."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from brski.errors import LocalError
+from brski.pki.extensions import KEY_IDENTIFIER_OCTETS
+from brski.pki.keys import parse_pem_certificates, spki_sha256
+from brski.pki.names import check_serial_number
+from masa_stub.ownership import BuyerKind, Sale
+from masa_stub.port import DeviceRecords
+
+_HEX_OCTETS = {BuyerKind.KEY: (32,), BuyerKind.DOMAIN_ID: (20, 32)}
+
+
+async def sale_of(
+    records: DeviceRecords,
+    serial_number: str,
+    idevid_issuer: str | None,
+    kind: BuyerKind,
+    buyer: str,
+    *,
+    at: datetime,
+) -> Sale:
+    """Make the line that says who owns a device from now on.
+
+    Args:
+        records: tell the issuer of a serial number; a device that is not on record yet needs one.
+        idevid_issuer: keyIdentifier, 40 hex digits; None where the serial number is enough.
+        buyer: what *kind* says; empty for nobody and anybody.
+        at: aware UTC.
+
+    Raises:
+        LocalError: the buyer is not of that kind, or the device is not told apart.
+        Malformed: no serial number.
+    """
+    check_serial_number(serial_number)
+    issuer = _key_identifier(idevid_issuer) if idevid_issuer else None
+    if issuer is None:
+        issuer = await _only_issuer(records, serial_number)
+    return Sale(
+        at=at,
+        idevid_issuer=issuer,
+        serial_number=serial_number,
+        kind=kind,
+        buyer=_checked(kind, buyer),
+    )
+
+
+def key_of_certificate(pem: bytes) -> str:
+    """The buyer of kind ``spki-sha256`` that the first certificate in *pem* stands for.
+
+    Raises:
+        Malformed: there is none.
+    """
+    return spki_sha256(parse_pem_certificates(pem)[0]).hex()
+
+
+async def _only_issuer(records: DeviceRecords, serial_number: str) -> bytes:
+    issuers = sorted({r.idevid_issuer for r in await records.find(None, serial_number)})
+    if not issuers:
+        raise LocalError(
+            f"no device {serial_number} is on record",
+            hint="name its issuer's keyIdentifier to write down the sale all the same",
+        )
+    if len(issuers) > 1:
+        listed = ", ".join(issuer.hex() for issuer in issuers)
+        raise LocalError(
+            f"{len(issuers)} devices have the serial number {serial_number}",
+            hint=f"name one of the issuers: {listed}",
+        )
+    return issuers[0]
+
+
+def _key_identifier(text: str) -> bytes:
+    issuer = _octets(text, "issuer")
+    if len(issuer) != KEY_IDENTIFIER_OCTETS:
+        raise LocalError(f"the issuer's keyIdentifier has {len(issuer)} octets, not 20")
+    return issuer
+
+
+def _checked(kind: BuyerKind, buyer: str) -> str:
+    if kind in (BuyerKind.NOBODY, BuyerKind.ANYBODY):
+        if buyer:
+            raise LocalError(f"{kind.value} has no name")
+        return ""
+    if kind is BuyerKind.CUSTOMER:
+        if not buyer or len(buyer) > 64:
+            raise LocalError("the customer's name is missing, or too long")
+        return buyer
+    octets = _octets(buyer, kind.value)
+    if len(octets) not in _HEX_OCTETS[kind]:
+        raise LocalError(f"{kind.value} of {len(octets)} octets")
+    return octets.hex()
+
+
+def _octets(text: str, what: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as err:
+        raise LocalError(f"{what} {text[:80]!a} is not hexadecimal") from err
