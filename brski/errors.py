@@ -185,6 +185,18 @@ class VoucherRefused(Refused):
     """The MASA, or the registrar, answered the voucher-request with a refusal."""
 
 
+class NotKnownToMASA(VoucherRefused):
+    """The MASA has no such device, or none that was ever ours (RFC 8995 §5.6, §5.8)."""
+
+
+class NotIssuableByMASA(VoucherRefused):
+    """The MASA issues no voucher of the type or algorithm that was asked for (RFC 8995 §5.6)."""
+
+
+class NotUnderstoodByMASA(VoucherRefused):
+    """The MASA does not read requests of this type (RFC 8995 §5.6)."""
+
+
 class VoucherRejected(Refused):
     """The pledge reported that it does not accept the voucher (RFC 8995 §5.7)."""
 
@@ -239,6 +251,12 @@ class SettingsError(LocalError):
 
 class KeyUnusable(LocalError):
     """A private key of ours that cannot be read or does not fit its certificate."""
+
+
+class CredentialsRefused(LocalError):
+    """A server wants to know who we are, and what we showed or said does not satisfy it."""
+
+    retry_after_s: ClassVar[int] = 60  # an operator has to act first
 
 
 class DerivationRefused(LocalError):

@@ -7,15 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
+from typing import Final
 
 from brski.errors import OnboardingError
+from brski.telemetry.status import VERSION, Status
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.presented import claimed_serial_number
 from registrar_plugin.store.port import Journal
-from registrar_plugin.telemetry.events import Event, EventKind, Outcome
+from registrar_plugin.telemetry.events import Event, EventKind, Outcome, status_details
 
 log = logging.getLogger("registrar_plugin.audit")
+
+NEWER_REPORT: Final = "newer-report"  # the code of an alarm
 
 
 class Refusals:
@@ -82,6 +86,30 @@ class Clerk:
             peer_address=connection.address if connection else "",
             details=details or {},
         )
+
+    def report(
+        self,
+        kind: EventKind,
+        device: DeviceKey,
+        connection: PledgeConnection,
+        status: Status,
+        details: dict[str, str] | None = None,
+    ) -> tuple[Event, ...]:
+        """The line of a status report; and an alarm if its version says more than is understood
+        (RFC 8995 §5.7: log it, and tell a person).
+        """
+        line = self.event(
+            kind,
+            device,
+            connection,
+            outcome=Outcome.DONE if status.status else Outcome.REFUSED,
+            reason=status.reason or "",
+            details=status_details(status) | (details or {}),
+        )
+        if status.version <= VERSION:
+            return (line,)
+        why = f"a {kind} report has version {status.version}, understood is {VERSION}"
+        return line, replace(line, kind=EventKind.ALARM, reason=why, code=NEWER_REPORT)
 
     def refusals(
         self, kind: EventKind, connection: PledgeConnection, device: DeviceKey | None = None

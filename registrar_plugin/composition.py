@@ -120,6 +120,7 @@ def open_registrar(
         clerk=clerk,
         policy=_audit_policy(settings),
         own_domain_ids=frozenset(domain_id(certificate) for certificate in chain),
+        silent_s=settings.audit_log.wait_s,
     )
     admission = _admission(settings, journal, clerk)
     flow = Registrar(
@@ -301,8 +302,15 @@ def _masa_access(settings: MASASettings) -> MASAAccess:
 def _audit_policy(settings: RegistrarSettings) -> AuditPolicy:
     policy = settings.audit_log
     return AuditPolicy(
-        known_domain_ids=frozenset(bytes.fromhex(text) for text in policy.known_domain_ids),
+        known_domain_ids=frozenset(map(bytes.fromhex, policy.known_domain_ids)),
+        nonceless_domain_ids=frozenset(map(bytes.fromhex, policy.nonceless_domain_ids)),
+        require_own_entry=policy.require_own_entry,
         accept_unknown_owners=policy.accept_unknown_owners,
         accept_nonceless=policy.accept_nonceless,
+        accept_logged=policy.accept_logged,
         accept_truncation=policy.accept_truncation,
+        accept_newer_version=policy.accept_newer_version,
+        accept_no_log=policy.accept_no_log,
+        accept_silence=policy.accept_silence,
+        exempt=frozenset(policy.exempt),
     )

@@ -12,10 +12,12 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from brski.errors import (
+    PeerError,
     Unavailable,
     UnexpectedResponse,
     UnknownFormat,
@@ -24,6 +26,7 @@ from brski.errors import (
 from brski.pki.keys import spki_of, spki_sha256
 from brski.pki.signer import Signer
 from brski.telemetry.status import Status
+from brski.voucher.model import Voucher
 from brski.voucher.serialization import Unsigned, VoucherSerialization
 from registrar_plugin.admission.registrar_request import check_answer, registrar_voucher_request
 from registrar_plugin.approval import AdmissionDesk
@@ -36,12 +39,14 @@ from registrar_plugin.identity.patience import Patience, PatienceSettings
 from registrar_plugin.identity.presented import claimed_serial_number
 from registrar_plugin.identity.verify import IDENTITY_REFUSALS, IdentityVerifier
 from registrar_plugin.known_devices import KnownDevices
-from registrar_plugin.masa_link.port import MASALink
+from registrar_plugin.masa_link.port import MASAAnswer, MASALink
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.port import Intent, Journal, Onboarding
-from registrar_plugin.telemetry.events import Event, EventKind, Outcome, status_details
+from registrar_plugin.telemetry.events import Event, EventKind
 
 log = logging.getLogger(__name__)
+
+_ANSWER: Final = "RFC 8995 §5.6"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,12 +217,7 @@ class Registrar:
             answer = await self._masa.request_voucher(
                 onboarding.manufacturer, onboarding.masa_url, request, serialization.media_type
             )
-            if answer.media_type != serialization.media_type:
-                raise UnexpectedResponse(
-                    f"the MASA's voucher came as {answer.media_type!r}", section="RFC 8995 §5.6"
-                )
-            voucher = serialization.open(answer.body).voucher()
-            check_answer(voucher, verified, self._signer.chain)
+            voucher = self._judged_answer(answer, verified, serialization)
         assertion = str(voucher.assertion or "")
         await self._journal.complete_voucher(
             onboarding,
@@ -227,11 +227,35 @@ class Registrar:
                 EventKind.VOUCHER, verified.device, connection, details={"assertion": assertion}
             ),
         )
+        self._audit.expect_report(
+            replace(
+                onboarding,
+                registrar_request=request,
+                voucher=answer.body,
+                voucher_media_type=answer.media_type,
+            )
+        )
         log.info(
             "voucher passed on",
             extra={"serial_number": verified.device.serial_number, "assertion": assertion},
         )
         return VoucherAnswer(body=answer.body, media_type=answer.media_type)
+
+    def _judged_answer(
+        self, answer: MASAAnswer, verified: VerifiedIDevID, serialization: VoucherSerialization
+    ) -> Voucher:
+        """What is wrong with a MASA's answer is the MASA's fault, and none of the pledge's."""
+        try:
+            if answer.media_type != serialization.media_type:
+                raise UnexpectedResponse(f"it came as {answer.media_type!r}", section=_ANSWER)
+            voucher = serialization.open(answer.body).voucher()
+            check_answer(voucher, verified, self._signer.chain, now=self._clerk.now())
+        except PeerError as fault:
+            raise UnexpectedResponse(
+                f"the MASA's voucher is not passed on: {fault.reason}",
+                section=fault.section or _ANSWER,
+            ) from fault
+        return voucher
 
     # -- what the pledge says of the voucher, RFC 8995 §5.7
 
@@ -248,14 +272,7 @@ class Registrar:
         await self._journal.set_voucher_status(
             onboarding,
             status.status,
-            self._clerk.event(
-                EventKind.VOUCHER_STATUS,
-                onboarding.device,
-                connection,
-                outcome=Outcome.DONE if status.status else Outcome.REFUSED,
-                reason=status.reason or "",
-                details=status_details(status),
-            ),
+            *self._clerk.report(EventKind.VOUCHER_STATUS, onboarding.device, connection, status),
         )
         if status.status:
             self._audit.start(replace(onboarding, voucher_status=True))

@@ -77,9 +77,17 @@ class AuditLogSettings(Settings):
     """``[audit_log]``"""
 
     known_domain_ids: tuple[Hex20 | Hex32, ...] = ()
+    nonceless_domain_ids: tuple[Hex20 | Hex32, ...] = ()
+    require_own_entry: bool = True
     accept_unknown_owners: bool = False
     accept_nonceless: bool = False
+    accept_logged: bool = False
     accept_truncation: bool = False
+    accept_newer_version: bool = False
+    accept_no_log: bool = False
+    accept_silence: bool = False
+    exempt: tuple[str, ...] = ()
+    wait_s: float = Field(default=60, gt=0, le=86_400)
 
 
 class LookUpSettings(Settings):

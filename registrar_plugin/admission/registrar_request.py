@@ -7,12 +7,19 @@ from datetime import datetime
 
 from cryptography import x509
 
-from brski.errors import NonceMismatch, PinMismatch, SerialNumberMismatch
+from brski.errors import (
+    IDevIDIssuerMismatch,
+    NonceMismatch,
+    PinMismatch,
+    SerialNumberMismatch,
+    VoucherExpired,
+)
+from brski.pki.extensions import decode_idevid_issuer
 from brski.voucher.key_references import pin_of
-from brski.voucher.model import Voucher
+from brski.voucher.model import Voucher, VoucherRequest
 from brski.voucher.rules import registrar_request, same_nonce
 from brski.voucher.yang_json import encode_voucher_request
-from registrar_plugin.identity.model import VerifiedIDevID
+from registrar_plugin.identity.model import DeviceKey, VerifiedIDevID
 
 _SECTION = "RFC 8995 §5.6"
 
@@ -35,7 +42,11 @@ def registrar_voucher_request(verified: VerifiedIDevID, *, created_on: datetime)
 
 
 def check_answer(
-    voucher: Voucher, verified: VerifiedIDevID, registrar_chain: Sequence[x509.Certificate]
+    voucher: Voucher,
+    verified: VerifiedIDevID,
+    registrar_chain: Sequence[x509.Certificate],
+    *,
+    now: datetime,
 ) -> None:
     """Raise unless *voucher* is one that this pledge can accept from this registrar.
 
@@ -43,14 +54,54 @@ def check_answer(
     voucher for another device, of another exchange, or that pins somebody else is not passed on.
 
     Raises:
-        SerialNumberMismatch, NonceMismatch, PinMismatch: as they say.
+        NonceMismatch, SerialNumberMismatch, IDevIDIssuerMismatch, VoucherExpired, PinMismatch: as
+            they say.
     """
-    if voucher.serial_number != verified.device.serial_number:
-        raise SerialNumberMismatch("the MASA's voucher is for another device", section=_SECTION)
     if voucher.nonce is not None and not same_nonce(voucher.nonce, verified.request.nonce):
-        raise NonceMismatch("the MASA's voucher answers another request", section=_SECTION)
-    pin = pin_of(voucher, verified.request)
+        raise NonceMismatch("the voucher answers another request", section=_SECTION)
+    check_voucher_for(voucher, verified.device, verified.request, registrar_chain, now=now)
+
+
+def check_voucher_for(
+    voucher: Voucher,
+    device: DeviceKey,
+    request: VoucherRequest,
+    registrar_chain: Sequence[x509.Certificate],
+    *,
+    now: datetime,
+) -> None:
+    """Raise unless *voucher* is for *device*, good at *now*, and pins one of ours; its nonce is not
+    looked at.
+
+    Args:
+        request: that it answers; says which of several pins counts.
+
+    Raises: as :func:`check_answer`, but for NonceMismatch.
+    """
+    if voucher.serial_number != device.serial_number:
+        raise SerialNumberMismatch(
+            f"the voucher is for {voucher.serial_number}, not for {device.serial_number}",
+            section=_SECTION,
+        )
+    _check_issuer(voucher, device)
+    if voucher.expires_on is not None and voucher.expires_on <= now:
+        raise VoucherExpired(
+            f"the voucher expired at {voucher.expires_on:%FT%TZ}", section="RFC 8366 §5.3"
+        )
+    pin = pin_of(voucher, request)
     if pin is None:
-        raise PinMismatch("the MASA's voucher pins no certificate", section=_SECTION)
+        raise PinMismatch("the voucher pins no certificate", section=_SECTION)
     if not any(map(pin.is_of, registrar_chain)):
-        raise PinMismatch("the MASA's voucher pins a key that is not ours", section=_SECTION)
+        raise PinMismatch("the voucher pins a key that is not ours", section=_SECTION)
+
+
+def _check_issuer(voucher: Voucher, device: DeviceKey) -> None:
+    if voucher.idevid_issuer is None:
+        return
+    issuer = decode_idevid_issuer(voucher.idevid_issuer)
+    if issuer != device.idevid_issuer:
+        raise IDevIDIssuerMismatch(
+            f"the voucher is for a device of issuer {issuer.hex()}, "
+            f"not {device.idevid_issuer.hex()}",
+            section="RFC 8366 §5.3",
+        )

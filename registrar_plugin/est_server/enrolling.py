@@ -18,7 +18,7 @@ from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.port import Journal, Onboarding
-from registrar_plugin.telemetry.events import EventKind, Outcome, status_details
+from registrar_plugin.telemetry.events import EventKind
 
 
 class Enrolling:
@@ -114,17 +114,9 @@ class Enrolling:
                 raise WrongOrder(
                     "success must be reported over the new certificate", section="RFC 8995 §5.9.4"
                 )
-        details = status_details(status)
-        details["client_certificate"] = "ldevid" if over_ldevid else "idevid"
+        shown = {"client_certificate": "ldevid" if over_ldevid else "idevid"}
         await self._journal.record(
-            self._clerk.event(
-                EventKind.ENROLL_STATUS,
-                device,
-                connection,
-                outcome=Outcome.DONE if status.status else Outcome.REFUSED,
-                reason=status.reason or "",
-                details=details,
-            )
+            *self._clerk.report(EventKind.ENROLL_STATUS, device, connection, status, shown)
         )
 
 

@@ -14,7 +14,11 @@ from brski.edge.http.answer import Answer
 from brski.edge.http.client import Call, HTTPSClient
 from brski.edge.http.request import encode_request
 from brski.errors import (
+    CredentialsRefused,
     LocalError,
+    NotIssuableByMASA,
+    NotKnownToMASA,
+    NotUnderstoodByMASA,
     TooLarge,
     Unavailable,
     UnexpectedResponse,
@@ -28,6 +32,11 @@ _SECTION: Final = "RFC 8995 §5.6"
 _AUDIT_LOG_LIMIT: Final = 1024 * 1024
 _REASON_LIMIT: Final = 200
 _RETRY_AFTER_LIMIT_S: Final = 3600
+_REFUSALS: Final[Mapping[int, type[VoucherRefused]]] = {  # RFC 8995 §5.6
+    404: NotKnownToMASA,
+    406: NotIssuableByMASA,
+    415: NotUnderstoodByMASA,
+}
 _URLS: Final = 256  # remembered as parsed: manufacturers have few
 
 
@@ -55,17 +64,22 @@ class HTTPMASALink:
         self, manufacturer: str, masa_url: str, body: bytes, media_type: str
     ) -> MASAAnswer:
         """See :meth:`~registrar_plugin.masa_link.port.MASALink.request_voucher`."""
-        return await self._of(manufacturer).post(
+        access = self._of(manufacturer)
+        answer = await access.post(
             masa_url + REQUEST_VOUCHER, body, media_type, accept=media_type, limit=BODY_LIMIT
         )
+        return _judged(answer)
 
     async def request_audit_log(
         self, manufacturer: str, masa_url: str, body: bytes, media_type: str
     ) -> MASAAnswer:
         """See :meth:`~registrar_plugin.masa_link.port.MASALink.request_audit_log`."""
-        return await self._of(manufacturer).post(
-            masa_url + REQUEST_AUDIT_LOG, body, media_type, accept=JSON, limit=_AUDIT_LOG_LIMIT
-        )
+        access, url = self._of(manufacturer), masa_url + REQUEST_AUDIT_LOG
+        answer = await access.post(url, body, media_type, accept=JSON, limit=_AUDIT_LOG_LIMIT)
+        if answer.status == 201:
+            place = _place(url, answer.fields.get("location", ""))
+            answer = await access.get(place, accept=JSON, limit=_AUDIT_LOG_LIMIT)
+        return _judged(answer)
 
     async def close(self) -> None:
         """Close the kept connections."""
@@ -93,27 +107,34 @@ class _Access:
 
     async def post(
         self, url: str, body: bytes, media_type: str, *, accept: str, limit: int
-    ) -> MASAAnswer:
+    ) -> Answer:
+        fields = {"Content-Type": media_type, "Accept": accept}
+        return await self._send("POST", url, fields, body, limit)
+
+    async def get(self, url: str, *, accept: str, limit: int) -> Answer:
+        return await self._send("GET", url, {"Accept": accept}, b"", limit)
+
+    async def _send(
+        self, method: str, url: str, fields: Mapping[str, str], body: bytes, limit: int
+    ) -> Answer:
         target = _parsed(url)
         check_url(target, self._hosts)
         host = target.raw_host or ""
-        fields = {"Content-Type": media_type, "Accept": accept}
         call = Call(
             host=host,
             port=target.port or 443,
-            octets=encode_request("POST", target.raw_path_qs, target.raw_authority, fields, body),
+            octets=encode_request(method, target.raw_path_qs, target.raw_authority, fields, body),
             body_octets=limit,
             # The same signed octets: a MASA that had answered them already answers them again, as
             # it does when a pledge asks twice, and its log holds this owner twice with one nonce.
             repeatable=True,
         )
         try:
-            answer = await self._client.send(call)
+            return await self._client.send(call)
         except Unavailable as err:
             raise Unavailable(f"the MASA at {host} does not answer: {err.reason}") from err
         except TooLarge as err:
             raise UnexpectedResponse(f"the MASA's answer: {err.reason}", section=_SECTION) from err
-        return _judged(answer)
 
     async def close(self) -> None:
         await self._client.close()
@@ -124,18 +145,46 @@ def _parsed(url: str) -> URL:
     return URL(url)
 
 
+def _place(url: str, location: str) -> str:
+    """Where a 201 says that the log is, if it is the same MASA that says so.
+
+    Raises:
+        UnexpectedResponse: another one, or nowhere.
+
+    RFC 8995 §5.8.
+    """
+    try:
+        asked, place = _parsed(url), _parsed(url).join(URL(location))
+        here = location != "" and place.origin() == asked.origin() and not place.fragment
+    except ValueError:
+        here = False
+    if not here:
+        raise UnexpectedResponse(
+            f"the MASA says that its log is at {location!r:.80}, which is not its own address",
+            section="RFC 8995 §5.8",
+        )
+    return str(place)
+
+
 def _judged(answer: Answer) -> MASAAnswer:
     status = answer.status
     if status == 200:
         return MASAAnswer(body=answer.body, media_type=answer.media_type)
-    if status in (202, 429) or status >= 500:
+    if status == 401:
+        raise CredentialsRefused(
+            f"the MASA answered 401: {_line(answer)}",
+            section="RFC 8995 §5.4",
+            hint="look at client_key, client_chain and user of [manufacturer.masa]",
+        )
+    if status in (202, 429) or (status >= 500 and status != 501):
         raise Unavailable(
             f"the MASA answered {status}: {_line(answer)}",
             retry_after_s=_retry_after(answer.fields.get("retry-after", "")),
             section=_SECTION,
         )
-    if 400 <= status < 500:
-        raise VoucherRefused(f"the MASA answered {status}: {_line(answer)}", section=_SECTION)
+    if 400 <= status < 500 or status == 501:
+        kind = _REFUSALS.get(status, VoucherRefused)
+        raise kind(f"the MASA answered {status}: {_line(answer)}", section=_SECTION)
     raise UnexpectedResponse(
         f"the MASA answered {status}; redirects are not followed", section=_SECTION
     )

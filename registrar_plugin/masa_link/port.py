@@ -31,7 +31,9 @@ class MASALink(Protocol):
             :func:`brski.pki.extensions.masa_base_url`.
 
         Raises:
-            VoucherRefused: 4xx; the reason holds status and the MASA's one line.
+            VoucherRefused: 4xx or 501, by subclass where RFC 8995 §5.6 tells them apart; the reason
+                holds status and the MASA's one line.
+            CredentialsRefused: 401: the MASA does not take us for who may ask.
             Unavailable: 5xx, no answer in time, TLS failure.
             AddressNotAllowed: the URL leads to an address that is not allowed.
             UnexpectedResponse: a redirect, a wrong media type, a body over the limit.
@@ -41,6 +43,8 @@ class MASALink(Protocol):
         self, manufacturer: str, masa_url: str, body: bytes, media_type: str
     ) -> MASAAnswer:
         """POST the same *body* to ``{masa_url}/requestauditlog`` (RFC 8995 §5.8).
+
+        A 201 names the place of the log; it is fetched from there if that is the same MASA.
 
         Raises: as :meth:`request_voucher`.
         """

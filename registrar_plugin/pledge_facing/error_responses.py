@@ -32,10 +32,14 @@ BRSKI_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
     errors.SlowPeer: 408,
     errors.WrongOrder: 403,
     errors.VoucherRefused: 403,
+    errors.NotKnownToMASA: 404,  # §5.6: and the same three as the MASA said it
+    errors.NotIssuableByMASA: 406,
+    errors.NotUnderstoodByMASA: 415,
     errors.AddressNotAllowed: 403,
     errors.UnexpectedResponse: 502,  # the MASA's fault, not the pledge's
     errors.TooManyRequests: 503,
     errors.Unavailable: 503,
+    errors.CredentialsRefused: 503,  # the MASA's 401 is no word on the pledge
     errors.WrongContext: 503,
     errors.PeerError: 400,
     errors.Refused: 403,
@@ -53,6 +57,7 @@ EST_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
     errors.UnexpectedResponse: 502,
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,
+    errors.CredentialsRefused: 503,
     errors.WrongContext: 503,
     errors.PeerError: 400,
     errors.Refused: 403,

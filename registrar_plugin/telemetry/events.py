@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-from brski.telemetry.status import Status
+from brski.telemetry.status import VERSION, Status
 from registrar_plugin.identity.model import DeviceKey
+
+_TOLD: Final = 1000  # ours: characters of a peer's own words in a line
 
 
 class EventKind(enum.StrEnum):
@@ -52,5 +56,15 @@ class Event:
 
 
 def status_details(status: Status) -> dict[str, str]:
-    """What a line says of a status report beyond its outcome and reason."""
-    return {"version": str(status.version)} if status.version != 1 else {}
+    """What a line says of a status report beyond its outcome and reason.
+
+    Members that are not understood are named and change nothing (RFC 8995 §5.7, §5.9.4).
+    """
+    details = {}
+    if status.version != VERSION:
+        details["version"] = str(status.version)
+    if status.unknown_members:
+        details["unknown_members"] = ", ".join(status.unknown_members)[:_TOLD]
+    if status.reason_context is not None:
+        details["reason_context"] = json.dumps(status.reason_context, sort_keys=True)[:_TOLD]
+    return details

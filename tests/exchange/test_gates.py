@@ -22,16 +22,15 @@ from brski.errors import (
     DeviceUnknown,
     DomainNotTrusted,
     KeyMismatch,
-    NonceMismatch,
     NotAuthenticated,
     OnboardingError,
-    PinMismatch,
     PledgeNotExpected,
     PriorRequestRefused,
     ProximityMismatch,
     SerialNumberMismatch,
     SignatureInvalid,
     Unavailable,
+    UnexpectedResponse,
     UnknownFormat,
     VoucherRejected,
     WrongOrder,
@@ -39,6 +38,7 @@ from brski.errors import (
 from brski.est.csr import build_csr
 from brski.idevid.assertion import assertion_certificate
 from brski.idevid.record import DeviceStatus, Presentation
+from brski.pki.extensions import encode_idevid_issuer
 from brski.pki.names import ldevid_subject
 from brski.registry import VOUCHER_CMS_JSON, VOUCHER_JWS_JSON
 from brski.telemetry.audit_log import AuditEvent, AuditLog, encode_audit_log
@@ -277,17 +277,21 @@ class _Only:
 
 
 @pytest.mark.parametrize(
-    ("leaf", "value", "error"),
+    ("leaf", "value", "said"),
     [
-        ("serial_number", "SN-2", SerialNumberMismatch),
-        ("nonce", "AAAAAAAAAAAAAAAAAAAAAA==", NonceMismatch),
-        ("pinned_domain_cert", None, PinMismatch),
+        ("serial_number", "SN-2", "for SN-2, not for SN-1"),
+        ("nonce", "AAAAAAAAAAAAAAAAAAAAAA==", "answers another request"),
+        ("pinned_domain_cert", None, "not ours"),
+        ("idevid_issuer", encode_idevid_issuer(bytes(20)), "device of issuer 00"),
+        ("expires_on", pki.NOW, "expired"),
     ],
 )
 async def test_a_masas_answer_that_is_not_for_this_exchange(
-    tmp_path: Path, leaf: str, value: object, error: type[OnboardingError]
+    tmp_path: Path, leaf: str, value: object, said: str
 ) -> None:
-    """A voucher for another device, another request or another domain is not passed on."""
+    """A voucher for another device, another request or another domain is not passed on; that is
+    the MASA's fault (502), none of the pledge's.
+    """
     async with make_world(tmp_path) as first:
         sample = first.make_device()
         good = await first.voucher(sample)
@@ -295,14 +299,16 @@ async def test_a_masas_answer_that_is_not_for_this_exchange(
     if leaf == "pinned_domain_cert":
         value = pki.make_root("Somebody Else").der
     forged = CMS.sign(
-        encode_voucher(replace(voucher, **{leaf: value})),  # type: ignore[arg-type]  # one leaf
+        encode_voucher(
+            replace(voucher, **({"nonce": None} if leaf == "expires_on" else {}) | {leaf: value})  # type: ignore[arg-type]  # its leaves
+        ),
         pki.make_masa_signer(None).signer,
     )
     (tmp_path / "2").mkdir()
     async with make_world(tmp_path / "2") as world:
         device = world.make_device()
         world.wire.answer_instead = forged
-        with pytest.raises(error):
+        with pytest.raises(UnexpectedResponse, match=said):
             await world.voucher(device)
         assert await world.journal.active_certificate(device.key) is None
         with pytest.raises(WrongOrder):

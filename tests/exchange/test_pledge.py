@@ -54,6 +54,7 @@ from masa_stub.issue import IssuePolicy
 from registrar_plugin.ca_backend.port import Pending
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.pledge_facing.error_responses import BRSKI_STATUS, EST_STATUS
+from registrar_plugin.registrar import VoucherAnswer
 from tests.kit import pki
 from tests.kit.world import Device, World, make_world
 
@@ -153,6 +154,7 @@ class Exchange:
         match path:
             case "requestvoucher":
                 voucher = await registrar.request_voucher(body, media_type, connection)
+                assert isinstance(voucher, VoucherAnswer)
                 return Answer(status=200, body=voucher.body, media_type=voucher.media_type)
             case "voucher_status":
                 await registrar.voucher_status(decode_status(body), connection)

@@ -10,7 +10,11 @@ import pytest
 from brski.edge.tls_client import https_client_context
 from brski.errors import (
     AddressNotAllowed,
+    CredentialsRefused,
     LocalError,
+    NotIssuableByMASA,
+    NotKnownToMASA,
+    NotUnderstoodByMASA,
     OnboardingError,
     Unavailable,
     UnexpectedResponse,
@@ -27,14 +31,20 @@ VOUCHER = b"Content-Type: application/voucher-cms+json\r\nContent-Length: 7\r\n\
 
 @asynccontextmanager
 async def linked(
-    *answers: bytes, listed: bool = True
+    *said: bytes, listed: bool = True, answers: list[bytes] | None = None
 ) -> AsyncIterator[tuple[HTTPMASALink, Server, str]]:
-    """A MASA that gives *answers* in turn, and the link to it; an empty one closes instead."""
-    left = list(answers)
+    """A MASA that says these in turn, and the link to it; an empty one closes instead.
+
+    Args:
+        answers: what it says; for a test that fills in its port.
+    """
+    left = answers if answers is not None else list(said)
 
     async def script(server: Server, wire: Wire) -> None:
         while head := await wire.request():
-            server.requests.append(head + await wire.reader.readexactly(len(BODY)))
+            posted = head.startswith(b"POST")
+            body = await wire.reader.readexactly(len(BODY)) if posted else b""
+            server.requests.append(head + body)
             answer = left.pop(0)
             if not answer:
                 return
@@ -74,6 +84,53 @@ async def test_audit_log_is_asked_for_as_json() -> None:
         assert b"\r\nAccept: application/json\r\n" in server.requests[0]
 
 
+@pytest.mark.requirement("AUD-9")
+@pytest.mark.parametrize("place", ["/logs/7f3a?x=1", "https://LOCALHOST:{port}/logs/7f3a?x=1"])
+async def test_a_log_that_is_elsewhere_at_the_masa_is_fetched(place: str) -> None:
+    """201 with Location, then GET, at the same MASA (RFC 8995 §5.8)."""
+    log = b"200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    answers: list[bytes] = []
+    async with linked(answers=answers) as (link, server, url):
+        location = place.format(port=server.port).encode()
+        answers += [b"201 Made\r\nLocation: " + location + NONE, log]
+        answer = await link.request_audit_log("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert (answer.body, answer.media_type) == (b"{}", "application/json")
+        assert server.requests[1].startswith(b"GET /logs/7f3a?x=1 HTTP/1.1\r\n")
+        assert b"Accept: application/json" in server.requests[1]
+
+
+@pytest.mark.requirement("AUD-9", "SEC-7")
+@pytest.mark.parametrize(
+    "place",
+    [
+        b"https://logs.example.com/7",
+        b"https://localhost/7",  # another port
+        b"http://localhost:%d/7",
+        b"https://127.0.0.1:%d/7",
+        b"https://localhost:99999/7",
+        b"",
+    ],
+)
+async def test_a_log_that_is_said_to_be_elsewhere_is_not(place: bytes) -> None:
+    """Only one GET, to nobody but the MASA; a second 201 leads nowhere."""
+    answers: list[bytes] = []
+    async with linked(answers=answers) as (link, server, url):
+        said = place % server.port if b"%d" in place else place
+        answers += [b"201 Made\r\nLocation: " + said + NONE]
+        with pytest.raises(UnexpectedResponse, match="not its own address"):
+            await link.request_audit_log("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert len(server.requests) == 1
+
+
+async def test_a_second_place_is_not_gone_to() -> None:
+    """One step, no chain of them."""
+    made = b"201 Made\r\nLocation: /next" + NONE
+    async with linked(made, made) as (link, server, url):
+        with pytest.raises(UnexpectedResponse, match="201"):
+            await link.request_audit_log("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert len(server.requests) == 2
+
+
 NONE = b"\r\nContent-Length: 0\r\n\r\n"
 TEXT = b"\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\n"
 HTML = b"\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<b/>"
@@ -84,8 +141,12 @@ HTML = b"\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<b/>"
     [
         (b"403 No" + TEXT + b"sold", VoucherRefused, "403: sold"),
         (b"403 No" + TEXT + b"\x1b[1m", VoucherRefused, "403: [1m"),
-        (b"404 None" + HTML, VoucherRefused, "404: None"),
-        (b"404" + NONE, VoucherRefused, "404: no reason given"),
+        (b"404 None" + HTML, NotKnownToMASA, "404: None"),
+        (b"404" + NONE, NotKnownToMASA, "404: no reason given"),
+        (b"406 No" + TEXT + b"JSON", NotIssuableByMASA, "406: JSON"),
+        (b"415 No" + TEXT + b"CBOR", NotUnderstoodByMASA, "415: CBOR"),
+        (b"401 Who\r\nWWW-Authenticate: Basic" + NONE, CredentialsRefused, "401: Who"),
+        (b"501 None" + NONE, VoucherRefused, "501: None"),
         (b"202 Wait" + NONE, Unavailable, "202"),
         (b"429 Slow" + NONE, Unavailable, "429"),
         (b"500 Oh" + NONE, Unavailable, "500"),

@@ -161,6 +161,8 @@ class Wire:
     broken: Exception | None = None
     answer_instead: bytes | None = None
     audit_log_instead: bytes | None = None
+    audit_log_broken: Exception | None = None
+    audit_log_asked: list[bytes] = field(default_factory=list)
 
     async def request_voucher(
         self, manufacturer: str, masa_url: str, body: bytes, media_type: str
@@ -177,8 +179,9 @@ class Wire:
     async def request_audit_log(
         self, manufacturer: str, masa_url: str, body: bytes, media_type: str
     ) -> MASAAnswer:
-        if self.broken is not None:
-            raise self.broken
+        self.audit_log_asked.append(body)
+        if self.broken or self.audit_log_broken:
+            raise self.broken or self.audit_log_broken or AssertionError
         found = self.audit_log_instead or await self.masa.audit_log(body, media_type)
         return MASAAnswer(body=found, media_type=JSON)
 
@@ -369,6 +372,7 @@ async def make_world(
     admission: AdmissionPolicy = ANY_DEVICE,
     room: WaitingRoom | None = None,
     audit: AuditPolicy = STRICT_AUDIT,
+    silent_s: float = 3600.0,
     issue: IssuePolicy = USUAL_ISSUE,
     ca: CABackend | None = None,
     require_record: bool = True,
@@ -442,6 +446,7 @@ async def make_world(
         clerk=clerk,
         policy=audit,
         own_domain_ids=frozenset(domain_id(c) for c in registrar_entity.chain),
+        silent_s=silent_s,
     )
     desk = AdmissionDesk(
         admission, approvals=SQLiteApprovals(journal.writer), clerk=clerk, room=room
