@@ -28,9 +28,9 @@ from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.approval import AdmissionDesk, WaitingRoom
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.clerk import Clerk
-from registrar_plugin.enrollment.judge import EnrollmentPolicy
-from registrar_plugin.est_server.enrolling import Enrolling
-from registrar_plugin.est_server.issuing import Issuer
+from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_server.brski_devices import BRSKIDevices
+from registrar_plugin.est_server.desks import ESTServer, make_desk
 from registrar_plugin.identity.budget import RateBudget
 from registrar_plugin.identity.patience import Patience, PatienceSettings
 from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
@@ -40,6 +40,7 @@ from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
 from registrar_plugin.oem_source.lookup import CachedLookup, LookupLimits
 from registrar_plugin.oem_source.manifest import ManifestSourceSettings
 from registrar_plugin.registrar import Registrar
+from registrar_plugin.reports import EnrollmentReports
 from registrar_plugin.restart import complete_open_intents
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.settings import (
@@ -50,6 +51,7 @@ from registrar_plugin.settings import (
 from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
+from registrar_plugin.store.sqlite_issuances import SQLiteIssuances
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from registrar_plugin.tls_front.in_process import InProcessFront
 
@@ -59,7 +61,8 @@ class MountableRegistrar:
     """A registrar with what a host needs to mount it (:func:`registrar_plugin.plugin.setup`)."""
 
     flow: Registrar
-    enrolling: Enrolling
+    est: ESTServer
+    reports: EnrollmentReports
     front: InProcessFront
     identity: IdentityVerifier  # for a host that has its own requestvoucher
     stack: AsyncExitStack
@@ -142,25 +145,34 @@ def open_registrar(
         ),
     )
     stack.push_async_callback(flow.close)
-    issuer = Issuer(ca=ca, journal=journal, clerk=clerk, second_use=second_use)
-    enrolling = Enrolling(
+    issuances = SQLiteIssuances(journal.writer)
+    pledges = BRSKIDevices(
         identity=identity,
         admission=admission,
-        policy=EnrollmentPolicy(),
-        issuer=issuer,
-        devices=devices,
-        second_use=second_use,
         journal=journal,
         clerk=clerk,
         audit=audit,
+        second_use=second_use,
     )
+    desk = make_desk(
+        EnrollmentProfile(),
+        ca=ca,
+        authorities=[pledges],
+        devices=devices,
+        second_use=second_use,
+        journal=journal,
+        issuances=issuances,
+        clerk=clerk,
+    )
+    est = ESTServer({"": desk}, issuances)
     completers = {
         IntentKind.REGISTRAR_VOUCHER_REQUEST: flow.take_up,
-        IntentKind.LDEVID: issuer.take_up,
+        IntentKind.LDEVID: est.take_up,
     }
     return MountableRegistrar(
         flow=flow,
-        enrolling=enrolling,
+        est=est,
+        reports=EnrollmentReports(devices=devices, journal=journal, clerk=clerk),
         front=front,
         identity=identity,
         stack=stack,

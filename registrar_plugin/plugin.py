@@ -20,7 +20,7 @@ from brski.registry import BODY_LIMIT, BRSKI_ROOT, EST_ROOT
 from registrar_plugin.composition import MountableRegistrar
 from registrar_plugin.pledge_facing import brski, est
 from registrar_plugin.pledge_facing.error_responses import BRSKI_STATUS, EST_STATUS, UNTOLD
-from registrar_plugin.pledge_facing.keys import ENROLLING, REGISTRAR, TLS_FRONT
+from registrar_plugin.pledge_facing.keys import EST_SERVER, REGISTRAR, REPORTS, TLS_FRONT
 
 log: Final = logging.getLogger("registrar_plugin")
 
@@ -71,7 +71,8 @@ def _protocol(
     answers = ErrorAnswers(table=statuses, log=log, say=_tell_pledge, closing=_CLOSING)
     protocol = web.Application(client_max_size=BODY_LIMIT)
     protocol[REGISTRAR] = registrar.flow
-    protocol[ENROLLING] = registrar.enrolling
+    protocol[EST_SERVER] = registrar.est
+    protocol[REPORTS] = registrar.reports
     protocol[TLS_FRONT] = registrar.front
     protocol.add_routes(
         web.route(route.method, route.path, answering(route.handler, answers), **route.kwargs)

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import Final
 
 from brski.errors import AuditLogUnacceptable, CSRMismatch, VoucherRejected, WrongOrder
 from brski.est.csr import CSR
-from brski.est.requirements import P256, P384, CSRRequirements
-from brski.pki.names import ldevid_subject
-from registrar_plugin.identity.model import DeviceKey
-
-USUAL_REQUIREMENTS: Final = CSRRequirements(keys=(P256, P384))
-"""Either curve; the first is announced. No extension is granted on request."""
+from registrar_plugin.enrollment.enrollee import Enrollee
+from registrar_plugin.enrollment.profile import EnrollmentProfile
 
 _ORDER: Final = "RFC 8995 §5.9"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnrollmentPolicy:
-    """What a certificate request must look like; announced by csrattrs."""
-
-    requirements: CSRRequirements = USUAL_REQUIREMENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,31 +48,39 @@ def check_standing(standing: Standing) -> None:
 
 def check_csr(
     csr: CSR,
-    device: DeviceKey,
-    policy: EnrollmentPolicy,
+    enrollee: Enrollee,
+    profile: EnrollmentProfile,
     *,
-    idevid_spki: bytes,
     channel_binding: str | None,
 ) -> None:
-    """Raise unless *csr*, its proof of possession verified, asks for what *device* is entitled to.
+    """Raise unless *csr*, its proof of possession verified, asks for what *enrollee* may have.
 
     Args:
-        idevid_spki: SubjectPublicKeyInfo of the IDevID, DER; the LDevID key must be another.
         channel_binding: base64 of this connection's binding, as a challengePassword would carry it.
 
     Raises:
         CSRMismatch: the subject, the key, a requested extension or the binding.
     """
-    subject = ldevid_subject(device.serial_number, device.idevid_issuer)
-    if csr.subject != subject:
+    if csr.subject != enrollee.subject:
         raise CSRMismatch(
             f"the subject asked for is {csr.subject.rfc4514_string()!r}, "
-            f"the device is entitled to {subject.rfc4514_string()!r}",
+            f"the client is entitled to {enrollee.subject.rfc4514_string()!r}",
             section="RFC 7030 §4.2.1",
         )
-    if hmac.compare_digest(csr.spki, idevid_spki):
+    check_contents(csr, enrollee, profile, channel_binding)
+
+
+def check_contents(
+    csr: CSR, enrollee: Enrollee, profile: EnrollmentProfile, channel_binding: str | None
+) -> None:
+    """Raise unless key, extensions and binding of *csr* are right, whatever its names.
+
+    Raises:
+        CSRMismatch: one of them is not.
+    """
+    if hashlib.sha256(csr.spki).digest() in enrollee.foreign_keys:
         raise CSRMismatch("the LDevID key must not be the IDevID key", section="RFC 8995 §5.9.2")
-    policy.requirements.check(csr)
+    profile.requirements.check(csr)
     _check_binding(csr, channel_binding)
 
 

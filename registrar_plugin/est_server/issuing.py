@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import dataclass
 
 from cryptography import x509
 
@@ -15,76 +16,106 @@ from brski.errors import WrongOrder
 from brski.est.certs_only import encode_certs_only
 from brski.est.csr import CSR
 from brski.pki.keys import certificate_der, spki_sha256
-from brski.pki.names import ldevid_subject
 from registrar_plugin.ca_backend.port import CABackend, LDevIDRequest, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.identity.model import DeviceKey
-from registrar_plugin.second_use import SecondUse
+from registrar_plugin.store.issuances import Issuance, Issuances
 from registrar_plugin.store.port import Intent, IssuedCertificate, Journal
-from registrar_plugin.telemetry.events import EventKind
+from registrar_plugin.telemetry.events import Event, EventKind
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A certificate that has been granted."""
+
+    device: DeviceKey
+    subject: x509.Name
+    csr: CSR
+    request_digest: bytes  # names the request: who asks with the same one again gets the same
+    issuance: Issuance
+
+
 class Issuer:
-    """Has LDevIDs issued, and remembers them."""
+    """Has LDevIDs of one profile issued, and remembers them."""
 
     def __init__(
-        self, *, ca: CABackend, journal: Journal, clerk: Clerk, second_use: SecondUse
+        self, *, ca: CABackend, journal: Journal, issuances: Issuances, clerk: Clerk
     ) -> None:
         self._ca = ca
         self._journal = journal
+        self._issuances = issuances
         self._clerk = clerk
-        self._second_use = second_use
 
     def ca_certificates(self) -> bytes:
         """The CA's certificates as certs-only CMS, DER (RFC 7030 §4.1.3)."""
         return encode_certs_only(self._ca.ca_certificates())
 
     async def issue(
-        self, csr: CSR, device: DeviceKey, connection: PledgeConnection
+        self, order: Order, connection: PledgeConnection, *alarms: Event
     ) -> bytes | Pending:
-        """Have *device*, whose request has been judged, certified.
+        """Have certified what has been granted.
+
+        Args:
+            alarms: to be written with a new intent.
 
         Returns:
             certs-only CMS with the LDevID alone, DER; or when to ask again.
 
         Raises:
-            WrongOrder: this very request got a certificate that is no longer accepted.
+            WrongOrder: this very request got a certificate that is no longer accepted, or was made
+                under another profile.
             Unavailable: the CA does not answer; the intent stays.
         """
-        known = await self._journal.certificate_for_csr(device, csr.digest)
+        known = await self._journal.certificate_for_csr(order.device, order.request_digest)
         if known is not None:
-            return _repeated(known)
-        request = LDevIDRequest(
-            idevid_issuer=device.idevid_issuer,
-            serial_number=device.serial_number,
-            csr=csr.der,
-            public_key=csr.public_key,
-            subject=ldevid_subject(device.serial_number, device.idevid_issuer),
+            stands = await self._issuances.of_request(order.device, order.request_digest)
+            _check_same_profile(order.issuance, stands)
+            return repeated(known)
+        intent, stands = await self._issuances.intend(
+            order.device,
+            self._ca.prepare(_request(order), now=self._clerk.now()),
+            order.request_digest,
+            order.issuance,
+            self._clerk.event(EventKind.LDEVID_INTENT, order.device, connection),
+            *alarms,
         )
-        intent = await self._journal.intend_ldevid(
-            device,
-            self._ca.prepare(request, now=self._clerk.now()),
-            csr.digest,
-            self._clerk.event(EventKind.LDEVID_INTENT, device, connection),
-            *await self._second_use.of_csr(device, hashlib.sha256(csr.spki).digest(), connection),
-        )
+        _check_same_profile(order.issuance, stands)
         issued = await self._complete(intent)
         return issued if isinstance(issued, Pending) else encode_certs_only([issued])
 
-    async def take_up(self, intent: Intent) -> bool:
-        """Complete an intent of an earlier run; False while the CA says "not yet"."""
+    async def take_up(self, intent: Intent, issuance: Issuance) -> bool:
+        """Complete an intent of an earlier run; False while it has to stay open.
+
+        Not completed is what nobody waits for any more: the device has got a later LDevID, or the
+        one to be renewed is no longer accepted; the latter is given up for good.
+        """
+        if await self._is_moot(issuance):
+            why = "what it was to renew is no longer accepted"
+            line = self._clerk.event(EventKind.LDEVID_INTENT, intent.device, reason=why)
+            await self._issuances.abandon(intent, line)
+            return False
+        if await self._issuances.is_overtaken(intent):
+            return False
         return not isinstance(await self._complete(intent), Pending)
 
+    async def _is_moot(self, issuance: Issuance) -> bool:
+        if issuance.renews is None:
+            return False
+        current = await self._journal.certificate_by_digest(issuance.renews)
+        return current is None or current.state != "active"
+
     async def _complete(self, intent: Intent) -> x509.Certificate | Pending:
+        if intent.result == b"":
+            raise WrongOrder("this request was given up; a new one is needed")
         issued = await self._ca.complete(intent.octets)
         if isinstance(issued, Pending):
             return issued
         der = certificate_der(issued)
         digest = hashlib.sha256(der).digest()
-        await self._journal.complete_ldevid(
+        stands = await self._journal.complete_ldevid(
             intent,
             IssuedCertificate(
                 device=intent.device,
@@ -99,11 +130,36 @@ class Issuer:
             ),
         )
         log.info("ldevid issued", extra={"serial_number": intent.device.serial_number})
-        return issued
+        return issued if stands == der else x509.load_der_x509_certificate(stands)
 
 
-def _repeated(known: IssuedCertificate) -> bytes:
-    """The same request gets the same octets, as long as they are good for anything."""
+def repeated(known: IssuedCertificate) -> bytes:
+    """The same request gets the same octets, as long as they are good for anything.
+
+    Returns:
+        certs-only CMS, DER.
+
+    Raises:
+        WrongOrder: the certificate is no longer accepted.
+    """
     if known.state != "active":
         raise WrongOrder(f"the certificate of this request is {known.state}")
     return encode_certs_only([x509.load_der_x509_certificate(known.certificate)])
+
+
+def _request(order: Order) -> LDevIDRequest:
+    return LDevIDRequest(
+        idevid_issuer=order.device.idevid_issuer,
+        serial_number=order.device.serial_number,
+        csr=order.csr.der,
+        public_key=order.csr.public_key,
+        subject=order.subject,
+    )
+
+
+def _check_same_profile(asked: Issuance, stands: Issuance) -> None:
+    if asked.label != stands.label:
+        raise WrongOrder(
+            f"this request was made under the label {stands.label!r}, not {asked.label!r}",
+            section="RFC 7030 §3.2.2",
+        )

@@ -193,23 +193,51 @@ class IdentityVerifier:
             ChainInvalid: the path is out of its validity by now.
             Unavailable: the manufacturer's source does not answer.
         """
-        manufacturer = self._configured(verified.manufacturer)
-        check_validity(
-            verified.idevid_chain,
-            now=now or self._clock(),
-            ignore_leaf=manufacturer.ignore_idevid_expiry,
+        record = await self.recheck_device(
+            verified.device, verified.manufacturer, verified.idevid_chain, now=now
         )
-        device = verified.device
-        spki = spki_of(verified.idevid)
+        if record is None and verified.record is not None:
+            raise DeviceUnknown(
+                f"{verified.manufacturer} has no record of {verified.device} any more"
+            )
+        return record
+
+    async def recheck_device(
+        self,
+        device: DeviceKey,
+        manufacturer: str,
+        idevid_chain: Sequence[x509.Certificate],
+        *,
+        now: datetime | None = None,
+    ) -> DeviceRecord | None:
+        """:meth:`recheck` for a device that was verified in another run, or long ago.
+
+        Args:
+            manufacturer: its name, as verified then.
+            idevid_chain: likewise, leaf first, the anchor last.
+            now: aware UTC.
+
+        Returns:
+            The record as it is now, or None where there is none.
+
+        Raises:
+            OnboardingError: as :meth:`recheck`; a record that is gone only where the
+                manufacturer's policy wants one.
+        """
+        maker = self._configured(manufacturer)
+        check_validity(
+            idevid_chain, now=now or self._clock(), ignore_leaf=maker.ignore_idevid_expiry
+        )
+        spki = spki_of(idevid_chain[0])
         records = await self._records(
-            manufacturer, device.idevid_issuer, device.serial_number, spki, fresh=True
+            maker, device.idevid_issuer, device.serial_number, spki, fresh=True
         )
         record = record_of(device, records)
         if record is not None:
-            check_certificate(record, verified.idevid)
+            check_certificate(record, idevid_chain[0])
             check_status(record)
-        elif verified.record is not None:
-            raise DeviceUnknown(f"{manufacturer.name} has no record of {device} any more")
+        elif maker.source is not None and maker.require_record:
+            raise DeviceUnknown(f"{maker.name} has no record of {device} any more")
         return record
 
     async def confirm(

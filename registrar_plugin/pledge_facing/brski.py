@@ -9,7 +9,7 @@ from brski.errors import UnknownFormat
 from brski.registry import ENROLL_STATUS, JSON, REQUEST_VOUCHER, VOUCHER_STATUS
 from brski.telemetry.status import Status, decode_status
 from registrar_plugin.ca_backend.port import Pending
-from registrar_plugin.pledge_facing.keys import ENROLLING, REGISTRAR, connection_of
+from registrar_plugin.pledge_facing.keys import REGISTRAR, REPORTS, connection_of
 
 routes = web.RouteTableDef()
 
@@ -40,7 +40,7 @@ async def enroll_status(request: web.Request) -> web.Response:
     """RFC 8995 §5.9.4: what the device says of its enrollment."""
     connection = connection_of(request)
     status = await _status(request)
-    await request.app[ENROLLING].enroll_status(status, connection)
+    await request.app[REPORTS].enroll_status(status, connection)
     return web.Response()
 
 

@@ -1,6 +1,13 @@
-"""The EST endpoints of a registrar (RFC 7030 §4). Bodies are base64 (RFC 8951 §3)."""
+"""The EST endpoints of a registrar (RFC 7030 §4). Bodies are base64 (RFC 8951 §3).
+
+Each operation stands at ``/operation`` for the default profile, and at ``/label/operation`` for the
+profile of that label (RFC 7030 §3.2.2).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from aiohttp import web
 
@@ -14,38 +21,67 @@ from brski.registry import (
     PKCS7_CERTS_ONLY,
     PKCS10,
     SIMPLE_ENROLL,
+    SIMPLE_REENROLL,
 )
 from registrar_plugin.ca_backend.port import Pending
-from registrar_plugin.pledge_facing.keys import ENROLLING, connection_of
+from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.est_server.desks import Desk
+from registrar_plugin.pledge_facing.keys import EST_SERVER, connection_of
 
 routes = web.RouteTableDef()
 
+_LABELLED: Final = "/{label:[^/{}]+}"
+
+Operation = Callable[[bytes, PledgeConnection], Awaitable[bytes | Pending]]
+
 
 @routes.get(CA_CERTS)
+@routes.get(_LABELLED + CA_CERTS)
 async def ca_certs(request: web.Request) -> web.Response:
     """RFC 7030 §4.1: the CA's certificates; needs no client authentication."""
-    body = encode_base64(request.app[ENROLLING].ca_certificates())
+    desk = _desk(request)
+    body = encode_base64(desk.enrolling.ca_certificates())
     return web.Response(body=body, headers={"Content-Type": PKCS7_CERTS_ONLY})
 
 
 @routes.get(CSR_ATTRS)
+@routes.get(_LABELLED + CSR_ATTRS)
 async def csr_attrs(request: web.Request) -> web.Response:
     """RFC 7030 §4.5: what a certificate request must hold; needs no client authentication."""
-    body = encode_base64(request.app[ENROLLING].csr_attributes())
+    desk = _desk(request)
+    body = encode_base64(desk.enrolling.csr_attributes())
     return web.Response(body=body, content_type=CSR_ATTRIBUTES)
 
 
 @routes.post(SIMPLE_ENROLL)
+@routes.post(_LABELLED + SIMPLE_ENROLL)
 async def simple_enroll(request: web.Request) -> web.Response:
-    """RFC 7030 §4.2.1: a certificate request of a device that has been admitted."""
+    """RFC 7030 §4.2.1: a certificate request of a client that may have one."""
+    return await _issue(request, _desk(request).enrolling.enroll)
+
+
+@routes.post(SIMPLE_REENROLL)
+@routes.post(_LABELLED + SIMPLE_REENROLL)
+async def simple_reenroll(request: web.Request) -> web.Response:
+    """RFC 7030 §4.2.2: the next certificate of a device that shows its current one."""
+    return await _issue(request, _desk(request).renewing.reenroll)
+
+
+async def _issue(request: web.Request, operation: Operation) -> web.Response:
     connection = connection_of(request, with_binding=True)
     if request.content_type != PKCS10:
         raise UnknownFormat(
             f"a certificate request of type {request.content_type!r} is not understood",
             section="RFC 7030 §4.2.1",
         )
-    csr = decode_base64(await read_body(request))
-    answer = await request.app[ENROLLING].enroll(csr, connection)
+    answer = await operation(decode_base64(await read_body(request)), connection)
     if isinstance(answer, Pending):
         return web.Response(status=202, headers={"Retry-After": str(answer.retry_after_s)})
     return web.Response(body=encode_base64(answer), headers={"Content-Type": PKCS7_CERTS_ONLY})
+
+
+def _desk(request: web.Request) -> Desk:
+    desk = request.app[EST_SERVER].desk(request.match_info.get("label", ""))
+    if desk is None:
+        raise web.HTTPNotFound(text="no such EST label (RFC 7030 §3.2.2)\n")
+    return desk

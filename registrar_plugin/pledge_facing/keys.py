@@ -7,12 +7,14 @@ from typing import Final
 from aiohttp import web
 
 from registrar_plugin.connection import PledgeConnection
-from registrar_plugin.est_server.enrolling import Enrolling
+from registrar_plugin.est_server.desks import ESTServer
 from registrar_plugin.registrar import Registrar
+from registrar_plugin.reports import EnrollmentReports
 from registrar_plugin.tls_front.port import TLSFront
 
-ENROLLING: Final = web.AppKey("ENROLLING", Enrolling)
+EST_SERVER: Final = web.AppKey("EST_SERVER", ESTServer)
 REGISTRAR: Final = web.AppKey("REGISTRAR", Registrar)
+REPORTS: Final = web.AppKey("REPORTS", EnrollmentReports)
 TLS_FRONT: Final = web.AppKey("TLS_FRONT", TLSFront)
 
 

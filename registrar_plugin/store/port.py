@@ -96,13 +96,6 @@ class Journal(Protocol):
     async def onboarding_by_key(self, idevid_spki_sha256: bytes) -> Onboarding | None:
         """The onboarding whose IDevID has this key; one key belongs to one device."""
 
-    async def intend_ldevid(
-        self, device: DeviceKey, octets: bytes, csr_digest: bytes, *events: Event
-    ) -> Intent:
-        """Make the intent to issue an LDevID durable, or return the one of the same device and CSR,
-        completed or not.
-        """
-
     async def complete_registrar_request(
         self, intent: Intent, result: bytes, *events: Event
     ) -> None:

@@ -21,6 +21,7 @@ from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store import statements as sql
 from registrar_plugin.store.append import append_events
+from registrar_plugin.store.intents import put_intent, put_result
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Onboarding
 from registrar_plugin.store.recent import RecentCertificates, RecentOnboardings
 from registrar_plugin.store.rows import (
@@ -73,7 +74,7 @@ class SQLiteJournal:
             device, digest = onboarding.device, onboarding.request_digest
             at = _stamp(events, onboarding.updated_at)
             kind = IntentKind.REGISTRAR_VOUCHER_REQUEST
-            intent, is_new = _put_intent(db, at, kind, device, octets, digest)
+            intent, is_new = put_intent(db, at, kind, device, octets, digest)
             if not is_new:
                 standing = db.execute(sql.GET_ONBOARDING_DIGEST, _device(device)).fetchone()
                 if standing == (digest,):
@@ -107,27 +108,13 @@ class SQLiteJournal:
             sql.GET_ONBOARDING_BY_KEY, {"spki": idevid_spki_sha256}
         )
 
-    async def intend_ldevid(
-        self, device: DeviceKey, octets: bytes, csr_digest: bytes, *events: Event
-    ) -> Intent:
-        """See :meth:`~registrar_plugin.store.port.Journal.intend_ldevid`."""
-
-        def work(db: sqlite3.Connection) -> Intent:
-            at = _stamp(events, None)
-            intent, is_new = _put_intent(db, at, IntentKind.LDEVID, device, octets, csr_digest)
-            if is_new:
-                append_events(db, events)
-            return intent
-
-        return await self._writer.change(work)
-
     async def complete_registrar_request(
         self, intent: Intent, result: bytes, *events: Event
     ) -> None:
         """Store the signed registrar voucher-request with its intent and its onboarding."""
 
         def work(db: sqlite3.Connection) -> bool:
-            if not _complete(db, intent, result):
+            if not put_result(db, intent, result):
                 return False
             append_events(db, events)
             return True
@@ -183,7 +170,7 @@ class SQLiteJournal:
         digest = hashlib.sha256(certificate.certificate).digest()
 
         def work(db: sqlite3.Connection) -> tuple[bytes, bool]:
-            if not _complete(db, intent, certificate.certificate):
+            if not put_result(db, intent, certificate.certificate):
                 (stored,) = db.execute(sql.GET_RESULT, {"intent_id": intent.id}).fetchone()
                 return stored, False
             db.execute(sql.SUPERSEDE, _device(certificate.device))
@@ -348,39 +335,3 @@ def _change(
     row = {**_device(onboarding.device), "digest": onboarding.request_digest, **values}
     if db.execute(statement, row).rowcount != 1:
         raise WrongOrder("a later voucher-request of this device has replaced this onboarding")
-
-
-def _put_intent(
-    db: sqlite3.Connection,
-    at: int,
-    kind: IntentKind,
-    device: DeviceKey,
-    octets: bytes,
-    digest: bytes,
-) -> tuple[Intent, bool]:
-    """The intent of this request, and whether there was none before."""
-    done = db.execute(
-        sql.PUT_INTENT,
-        {
-            "at": at,
-            "kind": kind.value,
-            "idevid_issuer": device.idevid_issuer,
-            "serial_number": device.serial_number,
-            "request_digest": digest,
-            "octets": octets,
-            "result": None,
-        },
-    )
-    if not done.rowcount:
-        row = {**_device(device), "kind_": kind.value, "digest": digest}
-        return intent_of(db.execute(sql.GET_INTENT, row).fetchone()), False
-    number = done.lastrowid or 0  # there is one after an INSERT
-    return Intent(
-        id=number, kind=kind, device=device, octets=octets, request_digest=digest, result=None
-    ), True
-
-
-def _complete(db: sqlite3.Connection, intent: Intent, result: bytes) -> bool:
-    """Whether this call completed *intent*; False when it was complete before."""
-    done = db.execute(sql.SET_RESULT, {"intent_id": intent.id, "octets_": result})
-    return bool(done.rowcount)

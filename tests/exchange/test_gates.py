@@ -556,11 +556,11 @@ async def test_success_is_not_believed_over_the_idevid(tmp_path: Path) -> None:
         device = world.make_device()
         issued = await world.onboard(device)
         with pytest.raises(WrongOrder):
-            await world.enrolling.enroll_status(Status(status=True), world.connection(device.shown))
-        await world.enrolling.enroll_status(
+            await world.reports.enroll_status(Status(status=True), world.connection(device.shown))
+        await world.reports.enroll_status(
             Status(status=False, reason="no"), world.connection(device.shown)
         )
-        await world.enrolling.enroll_status(Status(status=True), world.connection([issued]))
+        await world.reports.enroll_status(Status(status=True), world.connection([issued]))
 
 
 async def test_a_superseded_ldevid_is_nobody(tmp_path: Path) -> None:
@@ -571,8 +571,8 @@ async def test_a_superseded_ldevid_is_nobody(tmp_path: Path) -> None:
         second = await world.enroll(device)
         assert isinstance(second, x509.Certificate)
         with pytest.raises(NotAuthenticated):
-            await world.enrolling.enroll_status(Status(status=True), world.connection([first]))
-        await world.enrolling.enroll_status(Status(status=True), world.connection([second]))
+            await world.reports.enroll_status(Status(status=True), world.connection([first]))
+        await world.reports.enroll_status(Status(status=True), world.connection([second]))
 
 
 async def test_a_rogue_certificate_rings_an_alarm(tmp_path: Path) -> None:

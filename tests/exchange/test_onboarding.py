@@ -26,7 +26,7 @@ async def test_a_device_ends_with_a_certificate(tmp_path: Path, asserting: bool)
     async with make_world(tmp_path) as world:
         device = world.make_device(asserting=asserting)
         issued = await world.onboard(device)
-        await world.enrolling.enroll_status(Status(status=True), world.connection([issued]))
+        await world.reports.enroll_status(Status(status=True), world.connection([issued]))
         assert authority_key_identifier(issued) is not None
         kinds = [event.kind.value for event in await world.journal.events(device=device.key)]
         assert kinds == [

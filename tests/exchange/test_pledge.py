@@ -170,7 +170,7 @@ class Exchange:
                     return Answer(status=202, retry_after_s=issued.retry_after_s)
                 return Answer(status=200, body=encode_base64(issued), media_type=PKCS7_MIME)
             case "enrollstatus":
-                await enrolling.enroll_status(decode_status(body), connection)
+                await self.world.reports.enroll_status(decode_status(body), connection)
         return Answer(status=200)
 
     async def kinds(self) -> list[str]:

@@ -40,7 +40,7 @@ async def test_a_device_of_every_profile_ends_with_a_certificate(
         device = world.make_device(asserting=asserting, key=key)
         assert spki_of(device.entity.certificate) == encode_spki(key.public_key())
         issued = await world.onboard(device)
-        await world.enrolling.enroll_status(Status(status=True), world.connection([issued]))
+        await world.reports.enroll_status(Status(status=True), world.connection([issued]))
         active = await world.journal.active_certificate(device.key)
         assert active is not None
 

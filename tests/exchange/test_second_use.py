@@ -56,7 +56,7 @@ async def test_an_onboarding_raises_no_alarm(tmp_path: Path, asserting: bool) ->
         csr = world.csr(device)
         issued = await world.enroll(device, csr=csr)
         assert await world.enroll(device, csr=csr) == issued
-        await world.enrolling.enroll_status(Status(status=True), world.connection([issued]))  # type: ignore[list-item]  # not pending
+        await world.reports.enroll_status(Status(status=True), world.connection([issued]))  # type: ignore[list-item]  # not pending
         assert await signals(world) == []
 
 
@@ -112,10 +112,10 @@ async def test_a_replaced_ldevid_in_use_is_told(tmp_path: Path) -> None:
         device = world.make_device()
         first = await world.onboard(device)
         second = await again(world, device)
-        await world.enrolling.enroll_status(Status(status=True), world.connection([second]))
+        await world.reports.enroll_status(Status(status=True), world.connection([second]))
         assert await signals(world) == ["ldevid-replaced"]
         with pytest.raises(NotAuthenticated):
-            await world.enrolling.enroll_status(Status(status=True), world.connection([first]))
+            await world.reports.enroll_status(Status(status=True), world.connection([first]))
         assert await signals(world) == ["ldevid-replaced", "ldevid-superseded"]
 
 

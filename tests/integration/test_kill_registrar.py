@@ -35,7 +35,7 @@ STEPS = (
     "complete_voucher",
     "set_voucher_status",
     "set_audit_verdict",
-    "intend_ldevid",
+    "intend",  # the LDevID
     "complete_ldevid",
     "record",  # enrollstatus
 )
@@ -43,14 +43,16 @@ STEPS = (
 WRAPPER = """
 import os, signal, sys
 from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.store.sqlite_issuances import SQLiteIssuances
 step, when = sys.argv[1], sys.argv[2]
-genuine = getattr(SQLiteJournal, step, None)
+room = SQLiteIssuances if step == "intend" else SQLiteJournal
+genuine = getattr(room, step, None)
 async def killing(*arguments):
     if when == "after":
         await genuine(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 if genuine is not None:
-    setattr(SQLiteJournal, step, killing)
+    setattr(room, step, killing)
 from registrar_plugin.cli import main
 sys.exit(main(sys.argv[3:]))
 """

@@ -47,9 +47,11 @@ from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.ca_backend.port import CABackend, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
-from registrar_plugin.enrollment.judge import EnrollmentPolicy
+from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_server.brski_devices import BRSKIDevices
+from registrar_plugin.est_server.desks import ESTServer, make_desk
 from registrar_plugin.est_server.enrolling import Enrolling
-from registrar_plugin.est_server.issuing import Issuer
+from registrar_plugin.est_server.renewing import Renewing
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.policy import Manufacturer
 from registrar_plugin.identity.port import RecordLookup
@@ -57,17 +59,20 @@ from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.masa_link.port import MASAAnswer
 from registrar_plugin.registrar import Registrar, VoucherAnswer
+from registrar_plugin.reports import EnrollmentReports
 from registrar_plugin.restart import complete_open_intents
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
+from registrar_plugin.store.sqlite_issuances import SQLiteIssuances
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from tests.kit import pki
 
 ANY_DEVICE = AdmissionPolicy(any_device=True)
 STRICT_AUDIT = AuditPolicy()
 USUAL_ISSUE = IssuePolicy()
+USUAL_PROFILE = EnrollmentProfile()
 
 
 class Clock:
@@ -258,6 +263,8 @@ class World:
     sales: SalesBook
     registrar: Registrar
     enrolling: Enrolling
+    renewing: Renewing
+    reports: EnrollmentReports
     identity: IdentityVerifier
     journal: SQLiteJournal
     clock: Clock
@@ -335,6 +342,14 @@ class World:
             return answer
         return decode_certs_only(answer)[0]
 
+    async def reenroll(
+        self, device: Device, ldevid: x509.Certificate, csr: bytes | None = None
+    ) -> x509.Certificate | Pending:
+        """simplereenroll over *ldevid*, for another key unless *csr* says otherwise."""
+        asked = csr or self.csr(device)
+        answer = await self.renewing.reenroll(asked, self.connection([ldevid]))
+        return answer if isinstance(answer, Pending) else decode_certs_only(answer)[0]
+
     def csr(self, device: Device, key: pki.KeySigner | None = None) -> bytes:
         """A certificate request for what the device is entitled to."""
         signer = key or pki.KeySigner(pki.make_key())
@@ -385,6 +400,7 @@ async def make_world(
     serialization: VoucherSerialization = CMS,
     customers: Sequence[Customer] = (),
     masa_audit: MASAAuditPolicy = USUAL_AUDIT,
+    profile: EnrollmentProfile = USUAL_PROFILE,
 ) -> AsyncIterator[World]:
     """Open everybody in *folder*; what a test wants otherwise has a name.
 
@@ -463,23 +479,29 @@ async def make_world(
         devices=devices,
         second_use=second_use,
     )
-    issuer = Issuer(
-        ca=ca or EmbeddedCA(owner.signer), journal=journal, clerk=clerk, second_use=second_use
-    )
-    enrolling = Enrolling(
+    issuances = SQLiteIssuances(journal.writer)
+    pledges = BRSKIDevices(
         identity=identity,
         admission=desk,
-        policy=EnrollmentPolicy(),
-        issuer=issuer,
-        devices=devices,
-        second_use=second_use,
         journal=journal,
         clerk=clerk,
         audit=watch,
+        second_use=second_use,
     )
+    est_desk = make_desk(
+        profile,
+        ca=ca or EmbeddedCA(owner.signer),
+        authorities=[pledges],
+        devices=devices,
+        second_use=second_use,
+        journal=journal,
+        issuances=issuances,
+        clerk=clerk,
+    )
+    est = ESTServer({profile.label: est_desk}, issuances)
     completers = {
         IntentKind.REGISTRAR_VOUCHER_REQUEST: registrar.take_up,
-        IntentKind.LDEVID: issuer.take_up,
+        IntentKind.LDEVID: est.take_up,
     }
     await complete_open_intents(journal, clerk, completers)
     try:
@@ -494,7 +516,9 @@ async def make_world(
             masa_store=store,
             sales=sales,
             registrar=registrar,
-            enrolling=enrolling,
+            enrolling=est_desk.enrolling,
+            renewing=est_desk.renewing,
+            reports=EnrollmentReports(devices=devices, journal=journal, clerk=clerk),
             identity=identity,
             journal=journal,
             clock=clock,

@@ -18,9 +18,11 @@ from brski.edge.sql_writer import Writer
 from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store import recent, sqlite
+from registrar_plugin.store.issuances import Issuance
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Journal, Onboarding
 from registrar_plugin.store.schema import VERSION
 from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.store.sqlite_issuances import SQLiteIssuances
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -57,6 +59,17 @@ def issued(device: DeviceKey, intent: Intent, certificate: bytes) -> IssuedCerti
         state="active",
         issued_at=NOW,
     )
+
+
+async def intend(
+    journal: Journal, device: DeviceKey, octets: bytes, digest: bytes, *events: Event
+) -> Intent:
+    """As the EST server does it for a device's first LDevID."""
+    assert isinstance(journal, SQLiteJournal)
+    room = SQLiteIssuances(journal.writer)
+    intent, issuance = await room.intend(device, octets, digest, Issuance(), *events)
+    assert issuance == Issuance()
+    return intent
 
 
 @pytest.fixture
@@ -159,8 +172,8 @@ async def test_status_and_verdict_are_kept(journal: Journal) -> None:
 
 async def test_one_csr_has_one_certificate(journal: Journal) -> None:
     """The intent of a CSR is found again, and a second completion gives the stored octets."""
-    intent = await journal.intend_ldevid(DEVICE, b"tbs", b"c" * 32, line(EventKind.LDEVID_INTENT))
-    again = await journal.intend_ldevid(DEVICE, b"tbs 2", b"c" * 32, line(EventKind.LDEVID_INTENT))
+    intent = await intend(journal, DEVICE, b"tbs", b"c" * 32, line(EventKind.LDEVID_INTENT))
+    again = await intend(journal, DEVICE, b"tbs 2", b"c" * 32, line(EventKind.LDEVID_INTENT))
     assert again == intent
     assert await journal.complete_ldevid(intent, issued(DEVICE, intent, b"cert"), line()) == b"cert"
     assert await journal.complete_ldevid(again, issued(DEVICE, again, b"other"), line()) == b"cert"
@@ -174,7 +187,7 @@ async def test_one_csr_has_one_certificate(journal: Journal) -> None:
 async def test_a_second_key_supersedes_the_first(journal: Journal) -> None:
     """A device has one accepted LDevID; the former one is on record and no longer accepted."""
     for digest, certificate in ((b"1" * 32, b"first"), (b"2" * 32, b"second")):
-        intent = await journal.intend_ldevid(DEVICE, b"tbs", digest, line())
+        intent = await intend(journal, DEVICE, b"tbs", digest, line())
         await journal.complete_ldevid(intent, issued(DEVICE, intent, certificate), line())
     active = await journal.active_certificate(DEVICE)
     former = await journal.certificate_for_csr(DEVICE, b"1" * 32)
@@ -187,7 +200,7 @@ async def test_two_at_once_leave_one_active(journal: Journal) -> None:
     """Racing enrollments of one device end with one accepted LDevID."""
 
     async def enroll(number: int) -> None:
-        intent = await journal.intend_ldevid(DEVICE, b"tbs", bytes([number]) * 32, line())
+        intent = await intend(journal, DEVICE, b"tbs", bytes([number]) * 32, line())
         certificate = b"cert %d" % number
         await journal.complete_ldevid(intent, issued(DEVICE, intent, certificate), line())
 
@@ -202,7 +215,7 @@ async def test_two_at_once_leave_one_active(journal: Journal) -> None:
 
 async def test_the_database_itself_allows_one_active(journal: Journal, tmp_path: Path) -> None:
     """The unique partial index decides, whoever writes."""
-    intent = await journal.intend_ldevid(DEVICE, b"tbs", b"1" * 32, line())
+    intent = await intend(journal, DEVICE, b"tbs", b"1" * 32, line())
     await journal.complete_ldevid(intent, issued(DEVICE, intent, b"first"), line())
     raw = sqlite3.connect(tmp_path / "journal.db")
     try:
@@ -220,7 +233,7 @@ async def test_same_serial_number_of_two_issuers_is_two_devices(journal: Journal
     """State is keyed by issuer and serial number, never by the serial number alone."""
     for device in (DEVICE, TWIN):
         await journal.begin(onboarding(device), b"unsigned", line(device=device))
-        intent = await journal.intend_ldevid(device, b"tbs", b"c" * 32, line(device=device))
+        intent = await intend(journal, device, b"tbs", b"c" * 32, line(device=device))
         certificate = b"cert" + device.idevid_issuer
         await journal.complete_ldevid(intent, issued(device, intent, certificate), line())
     assert set(await journal.devices("SN-1")) == {DEVICE, TWIN}
@@ -260,7 +273,7 @@ async def test_what_was_answered_survives_the_process(tmp_path: Path) -> None:
     """A journal opened again has it all, and its open intents with the same octets."""
     first = SQLiteJournal(tmp_path / "journal.db")
     await first.begin(onboarding(), b"unsigned", line())
-    await first.intend_ldevid(DEVICE, b"tbs", b"c" * 32, line())
+    await intend(first, DEVICE, b"tbs", b"c" * 32, line())
     await first.close()
     again = SQLiteJournal(tmp_path / "journal.db")
     try:

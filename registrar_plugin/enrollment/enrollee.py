@@ -1,0 +1,57 @@
+"""Who asks for a certificate, and what it is entitled to: the port behind every EST operation.
+
+A client proves itself over TLS, or over HTTP inside it; what of that counts, and which name follows
+from it, differs by kind of client. An operation knows none of them (docs/est.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography import x509
+
+from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.identity.model import DeviceKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrollee:
+    """A client that has been recognised; being recognised does not entitle to any name but this."""
+
+    kind: str  # the authority's
+    device: DeviceKey  # what the journal keeps its certificates by
+    subject: x509.Name
+    foreign_keys: frozenset[bytes] = frozenset()  # SHA-256 of SPKIs that its LDevID must not have
+
+
+class EnrolleeAuthority(Protocol):
+    """Answers for one kind of client.
+
+    ``recognise`` comes first and costs little; the two others run while the device's lock is held.
+    Each of them raises :class:`~brski.errors.OnboardingError` for a client that is refused.
+    """
+
+    kind: str  # as a profile's settings name it
+
+    async def recognise(self, connection: PledgeConnection) -> Enrollee | None:
+        """Say whom *connection* shows, or None if it is no client of this kind.
+
+        Raises:
+            NotAuthenticated: one of this kind, whose credentials are wrong.
+        """
+
+    async def check(self, enrollee: Enrollee, connection: PledgeConnection) -> None:
+        """Raise unless *enrollee* may have a certificate at this point of its life."""
+
+    async def confirm(self, enrollee: Enrollee, connection: PledgeConnection) -> None:
+        """Look at it once more, past every cache, right before something is signed."""
+
+    async def renewing(self, device: DeviceKey) -> Enrollee:
+        """Say what the holder of a current LDevID of *device* is entitled to now.
+
+        For a renewal, whose connection shows the LDevID and nothing else: flags and lists are
+        looked at anew, past every cache.
+
+        RFC 7030 §4.2.2.
+        """

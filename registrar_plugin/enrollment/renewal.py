@@ -1,0 +1,96 @@
+"""May it be renewed: from a current LDevID to the next one of the same device (RFC 7030 §4.2.2)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+
+from brski.errors import CSRMismatch, NotAuthenticated
+from brski.est.change_subject_name import ChangeSubjectName, change_of_subject_name
+from brski.est.csr import CSR
+from registrar_plugin.enrollment.enrollee import Enrollee
+from registrar_plugin.enrollment.judge import check_contents
+from registrar_plugin.enrollment.profile import EnrollmentProfile
+
+_SECTION: Final = "RFC 7030 §4.2.2"
+
+
+def check_current(certificate: x509.Certificate, state: str, *, now: datetime) -> None:
+    """Raise unless an LDevID of ours may still speak for its device.
+
+    Args:
+        certificate: as it is in the journal, found by the whole of its DER.
+        state: the journal's word on it.
+        now: aware UTC.
+
+    Raises:
+        NotAuthenticated: superseded, revoked, expired, or not valid yet.
+    """
+    if state != "active":
+        raise NotAuthenticated(f"this LDevID is {state}", section=_SECTION)
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        raise NotAuthenticated(
+            f"this LDevID is valid from {certificate.not_valid_before_utc:%F %T} "
+            f"to {certificate.not_valid_after_utc:%F %T}, now it is {now:%F %T}",
+            section=_SECTION,
+        )
+
+
+def judge_renewal(
+    csr: CSR,
+    current: x509.Certificate,
+    enrollee: Enrollee,
+    profile: EnrollmentProfile,
+    *,
+    channel_binding: str | None,
+) -> x509.Name:
+    """Return the subject of the new certificate: the current one's, unless a change is granted.
+
+    The same key is a renewal, another one a re-key; both are taken.
+
+    Args:
+        csr: its proof of possession is verified.
+        current: the certificate that the connection shows.
+        enrollee: what its device is entitled to now.
+        channel_binding: as for :func:`registrar_plugin.enrollment.judge.check_csr`.
+
+    Raises:
+        CSRMismatch: subject or alternative name differ from the current certificate's, a change of
+            name that the profile or the entitlement does not allow, or as ``check_csr``.
+    """
+    if csr.subject != current.subject:
+        raise CSRMismatch(
+            f"the subject asked for is {csr.subject.rfc4514_string()!r}, "
+            f"the current certificate's is {current.subject.rfc4514_string()!r}",
+            section=_SECTION,
+        )
+    if csr.subject_alternative_name != _alternative_name_of(current):
+        raise CSRMismatch(
+            "the alternative name asked for is not the current certificate's", section=_SECTION
+        )
+    check_contents(csr, enrollee, profile, channel_binding)
+    change = change_of_subject_name(csr)
+    if change is None:
+        return current.subject
+    _check_change(change, enrollee, profile)
+    return enrollee.subject
+
+
+def _check_change(
+    change: ChangeSubjectName, enrollee: Enrollee, profile: EnrollmentProfile
+) -> None:
+    if not profile.change_subject_name:
+        raise CSRMismatch("this profile lets no renewal change its name", section=_SECTION)
+    if change.alternative_name is not None or change.subject != enrollee.subject.public_bytes():
+        raise CSRMismatch(
+            f"the only name to change to is {enrollee.subject.rfc4514_string()!r}", section=_SECTION
+        )
+
+
+def _alternative_name_of(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None

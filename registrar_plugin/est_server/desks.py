@@ -1,0 +1,98 @@
+"""The EST server: one desk for each label, and who completes what an earlier run intended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from registrar_plugin.ca_backend.port import CABackend
+from registrar_plugin.clerk import Clerk
+from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
+from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_server.enrolling import Enrolling
+from registrar_plugin.est_server.issuing import Issuer
+from registrar_plugin.est_server.renewing import Renewing
+from registrar_plugin.known_devices import KnownDevices
+from registrar_plugin.second_use import SecondUse
+from registrar_plugin.store.issuances import Issuances
+from registrar_plugin.store.port import Intent, Journal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """The operations under one label."""
+
+    profile: EnrollmentProfile
+    issuer: Issuer
+    enrolling: Enrolling
+    renewing: Renewing
+
+
+def make_desk(
+    profile: EnrollmentProfile,
+    *,
+    ca: CABackend,
+    authorities: Sequence[EnrolleeAuthority],
+    devices: KnownDevices,
+    second_use: SecondUse,
+    journal: Journal,
+    issuances: Issuances,
+    clerk: Clerk,
+) -> Desk:
+    """Put the operations of *profile* together.
+
+    Args:
+        ca: that issues under it.
+        authorities: of the kinds of client that it admits, in the order in which they are asked.
+    """
+    issuer = Issuer(ca=ca, journal=journal, issuances=issuances, clerk=clerk)
+    return Desk(
+        profile=profile,
+        issuer=issuer,
+        enrolling=Enrolling(
+            profile=profile,
+            authorities=authorities,
+            issuer=issuer,
+            devices=devices,
+            second_use=second_use,
+            clerk=clerk,
+        ),
+        renewing=Renewing(
+            profile=profile,
+            authorities={authority.kind: authority for authority in authorities},
+            issuer=issuer,
+            devices=devices,
+            second_use=second_use,
+            journal=journal,
+            issuances=issuances,
+            clerk=clerk,
+        ),
+    )
+
+
+class ESTServer:
+    """All labels of a registrar.
+
+    Args:
+        desks: by label; the default one's is empty, and it is there.
+    """
+
+    def __init__(self, desks: Mapping[str, Desk], issuances: Issuances) -> None:
+        self._desks = desks
+        self._issuances = issuances
+
+    def desk(self, label: str) -> Desk | None:
+        """The desk of *label*, or None where there is no such label."""
+        return self._desks.get(label)
+
+    async def take_up(self, intent: Intent) -> bool:
+        """Complete an LDevID that an earlier run intended; False while it has to stay open."""
+        issuance = await self._issuances.of_request(intent.device, intent.request_digest)
+        desk = self._desks.get(issuance.label)
+        if desk is None:
+            log.warning("open intent of a label that is gone", extra={"label": issuance.label})
+            return False
+        return await desk.issuer.take_up(intent, issuance)
