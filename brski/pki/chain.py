@@ -2,7 +2,7 @@
 
 Candidate paths are found by names and key identifiers, a bounded number of them, and each is then
 judged whole: by the verifier of ``cryptography`` with a policy for devices (IDevIDs have neither
-DNS names nor usages), or by the own walk below where that verifier cannot: under Ed25519 CAs, for a
+DNS names nor usages), or by :mod:`brski.pki.walk` where that verifier cannot: under Ed25519 CAs, for a
 leaf whose expiry does not count, and for a pledge without a clock. Both refuse the same things; the
 tests run every case through both.
 
@@ -14,12 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice, pairwise
-from typing import Final, TypeAlias
+from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.x509.oid import ExtensionOID
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -35,8 +33,7 @@ from brski.pki.extensions import authority_key_identifier, subject_key_identifie
 from brski.pki.keys import public_key_of_certificate, spki_of
 from brski.pki.known_paths import WhileValid
 from brski.pki.signer import PublicKey
-
-Path: TypeAlias = tuple[x509.Certificate, ...]
+from brski.pki.walk import Path, called, check_algorithms, check_issued, walk
 
 INTERMEDIATES_LIMIT: Final = 6  # certificates between leaf and anchor
 POOL_LIMIT: Final = 16  # certificates from which a path may be made
@@ -45,33 +42,6 @@ _PATHS_LIMIT: Final = (
 )
 _STEPS_LIMIT: Final = 64  # certificates looked at while searching for them
 _SECTION: Final = "RFC 5280 §6.1"
-
-# What is understood when marked critical. Name constraints are not: no device PKI that we know of
-# uses them.
-_UNDERSTOOD: Final = frozenset(
-    {
-        ExtensionOID.BASIC_CONSTRAINTS,
-        ExtensionOID.KEY_USAGE,
-        ExtensionOID.EXTENDED_KEY_USAGE,
-        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
-        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
-        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-    }
-)
-_SIGNATURE_ALGORITHMS: Final = frozenset(
-    {
-        registry.ECDSA_WITH_SHA256,
-        registry.ECDSA_WITH_SHA384,
-        registry.ECDSA_WITH_SHA512,
-        registry.SHA256_WITH_RSA,
-        "1.2.840.113549.1.1.12",  # sha384WithRSAEncryption, RFC 4055 §5
-        "1.2.840.113549.1.1.13",  # sha512WithRSAEncryption, RFC 4055 §5
-        registry.ID_ED25519,
-        registry.ID_ML_DSA_44,
-        registry.ID_ML_DSA_65,
-        registry.ID_ML_DSA_87,
-    }
-)
 
 
 class TrustAnchors:
@@ -195,7 +165,7 @@ class TrustAnchors:
             else:
                 return path
         raise ChainInvalid(
-            reason or f"no anchor or certificate given is named as the issuer of {_called(leaf)}",
+            reason or f"no anchor or certificate given is named as the issuer of {called(leaf)}",
             section=_SECTION,
         )
 
@@ -219,12 +189,12 @@ class TrustAnchors:
     # -- judging: one path, whole
     def _judge(self, path: Path, at: datetime | None, ignore_leaf_expiry: bool) -> None:
         leaf, anchor = path[0], path[-1]
-        keys = [_check_algorithms(certificate) for certificate in path[:-1]]
+        keys = [check_algorithms(certificate) for certificate in path[:-1]]
         policy = self._policies[anchor]  # anchors' keys have been looked at
         expired = ignore_leaf_expiry and at is not None and leaf.not_valid_after_utc < at
         walked = expired or any(map(_is_ed25519, keys[1:]))
         if at is None or policy is None or walked:
-            _walk(path, at, ignore_leaf_expiry)
+            walk(path, at, ignore_leaf_expiry)
             return
         between = path[1:-1]
         known = self._issuers.get(path[1:], at) if between else None
@@ -237,7 +207,7 @@ def _verify(leaf: x509.Certificate, between: Path, policy: PolicyBuilder, at: da
     try:
         policy.time(at).build_client_verifier().verify(leaf, list(between))
     except VerificationError as err:
-        raise ChainInvalid(f"{_called(leaf)}: {err}", section=_SECTION) from err
+        raise ChainInvalid(f"{called(leaf)}: {err}", section=_SECTION) from err
 
 
 def _likely_issuers(
@@ -292,104 +262,8 @@ def _require_key_cert_sign(
 ) -> None:
     if value is not None and not value.key_cert_sign:
         raise ChainInvalid(
-            f"{_called(certificate)} issues without keyCertSign", section="RFC 5280 §4.2.1.3"
+            f"{called(certificate)} issues without keyCertSign", section="RFC 5280 §4.2.1.3"
         )
-
-
-def _walk(path: Path, at: datetime | None, ignore_leaf_expiry: bool) -> None:
-    """Judge *path*, leaf first and anchor last; without *at* no date counts."""
-    for depth, certificate in enumerate(path):
-        _check_extensions(certificate)
-        if at is not None:
-            _check_validity(certificate, at, ignore_expiry=ignore_leaf_expiry and depth == 0)
-        if depth > 0:
-            _check_issuer(certificate, below=path[1:depth])
-    for certificate, issuer in pairwise(path):
-        _check_issued(certificate, issuer)
-
-
-def _check_algorithms(certificate: x509.Certificate) -> PublicKey:
-    """Return the key, if it and the signature on the certificate are of accepted kinds."""
-    algorithm = certificate.signature_algorithm_oid.dotted_string
-    if algorithm not in _SIGNATURE_ALGORITHMS:
-        raise ChainInvalid(
-            f"{_called(certificate)} is signed with {algorithm}, which is not accepted",
-            section="RFC 5280 §4.1.1.2",
-        )
-    try:
-        return public_key_of_certificate(certificate)
-    except KeyNotAllowed as err:
-        raise ChainInvalid(f"{_called(certificate)}: {err.reason}", section=err.section) from err
-
-
-def _check_extensions(certificate: x509.Certificate) -> None:
-    for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _UNDERSTOOD:
-            raise ChainInvalid(
-                f"{_called(certificate)} has the critical extension {extension.oid.dotted_string}",
-                section="RFC 5280 §4.2",
-            )
-        if extension.oid == ExtensionOID.NAME_CONSTRAINTS:
-            raise ChainInvalid(
-                f"{_called(certificate)} has name constraints", section="RFC 5280 §4.2.1.10"
-            )
-
-
-def _check_validity(certificate: x509.Certificate, at: datetime, *, ignore_expiry: bool) -> None:
-    if at < certificate.not_valid_before_utc:
-        raise ChainInvalid(
-            f"{_called(certificate)} is not valid before {certificate.not_valid_before_utc:%c}",
-            section="RFC 5280 §4.1.2.5",
-        )
-    if at > certificate.not_valid_after_utc and not ignore_expiry:
-        raise ChainInvalid(
-            f"{_called(certificate)} expired on {certificate.not_valid_after_utc:%c}",
-            section="RFC 5280 §4.1.2.5",
-        )
-
-
-def _check_issuer(certificate: x509.Certificate, *, below: Path) -> None:
-    """*below*: the CA certificates between it and the leaf."""
-    constraints = _value(certificate, x509.BasicConstraints)
-    if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
-        raise ChainInvalid(
-            f"{_called(certificate)} issues, but is no CA", section="RFC 5280 §4.2.1.9"
-        )
-    usage = _value(certificate, x509.KeyUsage)
-    if isinstance(usage, x509.KeyUsage) and not usage.key_cert_sign:
-        raise ChainInvalid(
-            f"{_called(certificate)} issues without keyCertSign", section="RFC 5280 §4.2.1.3"
-        )
-    # Self-issued certificates count too; RFC 5280 would not have it, the library's verifier does.
-    if constraints.path_length is not None and len(below) > constraints.path_length:
-        raise ChainInvalid(
-            f"{_called(certificate)} allows {constraints.path_length} CAs below, not {len(below)}",
-            section="RFC 5280 §4.2.1.9",
-        )
-
-
-def _value(
-    certificate: x509.Certificate, kind: type[x509.ExtensionType]
-) -> x509.ExtensionType | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
-
-
-def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
-    """Name and signature of *certificate* are *issuer*'s."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as err:
-        raise ChainInvalid(
-            f"{_called(certificate)} is not issued by {_called(issuer)}", section=_SECTION
-        ) from err
-
-
-def _called(certificate: x509.Certificate) -> str:
-    """The subject for a message, escaped: it may come from anybody."""
-    return ascii(certificate.subject.rfc4514_string()[:120])
 
 
 def check_presented_chain(chain: Sequence[x509.Certificate]) -> None:
@@ -410,11 +284,11 @@ def check_presented_chain(chain: Sequence[x509.Certificate]) -> None:
     if not 1 <= len(chain) <= registry.CERTIFICATES_LIMIT:
         raise ChainInvalid(f"chain of {len(chain)} certificates", section="RFC 8995 §5.1")
     for certificate in chain:
-        _check_algorithms(certificate)
+        check_algorithms(certificate)
     for certificate, issuer in pairwise(chain):
-        _check_issued(certificate, issuer)
+        check_issued(certificate, issuer)
     if chain[-1].subject == chain[-1].issuer:
-        _check_issued(chain[-1], chain[-1])
+        check_issued(chain[-1], chain[-1])
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
@@ -423,7 +297,7 @@ def is_self_signed(certificate: x509.Certificate) -> bool:
     RFC 5280 §3.2.
     """
     try:
-        _check_issued(certificate, certificate)
+        check_issued(certificate, certificate)
     except ChainInvalid:
         return False
     return True
@@ -451,7 +325,7 @@ def validate_to_pin(
         _reach_pin(tuple(chain), pin, at)
     except (ChainInvalid, KeyNotAllowed, Malformed) as err:
         raise PinMismatch(
-            f"the registrar's chain does not lead to the pinned {_called(pin)}: {err.reason}",
+            f"the registrar's chain does not lead to the pinned {called(pin)}: {err.reason}",
             section="RFC 8995 §5.6.2",
         ) from err
 
@@ -460,8 +334,8 @@ def _reach_pin(chain: Path, pin: x509.Certificate, at: datetime | None) -> None:
     if not chain:
         raise ChainInvalid("no certificate was presented")
     if spki_of(chain[0]) == spki_of(pin):
-        _check_algorithms(chain[0])
-        _walk(chain[:1], at, ignore_leaf_expiry=False)
+        check_algorithms(chain[0])
+        walk(chain[:1], at, ignore_leaf_expiry=False)
     elif at is None:
         TrustAnchors((pin,)).validate_without_clock(chain[0], chain[1:])
     else:

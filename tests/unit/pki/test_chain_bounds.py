@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from brski.errors import ChainInvalid
-from brski.pki import chain
+from brski.pki import walk
 from tests.kit import pki
 from tests.unit.pki.chain_cases import Case, idevid, spare
 
@@ -80,13 +80,13 @@ def test_hostile_chains_cost_little(make: Callable[[str], Case], kind: str) -> N
 def test_signature_verifications_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is presented, the own walk verifies at most paths x certificates signatures."""
     calls: list[object] = []
-    real = chain._check_issued
+    real = walk.check_issued
 
     def counted(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
         calls.append(certificate)
         real(certificate, issuer)
 
-    monkeypatch.setattr(chain, "_check_issued", counted)
+    monkeypatch.setattr(walk, "check_issued", counted)
     for make in HOSTILE:
         calls.clear()
         with pytest.raises(ChainInvalid):

@@ -1,0 +1,148 @@
+"""One path, judged step by step: where the verifier of ``cryptography`` cannot, or costs too much.
+
+Names, signatures, validity, BasicConstraints, path lengths, keyCertSign, kinds of keys and
+signatures, critical extensions. Which path it is, and whether its end is trusted, is for
+:mod:`brski.pki.chain`. RFC 5280 §6.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import pairwise
+from typing import Final, TypeAlias
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509.oid import ExtensionOID
+
+from brski import registry
+from brski.errors import ChainInvalid, KeyNotAllowed
+from brski.pki.keys import public_key_of_certificate
+from brski.pki.signer import PublicKey
+
+Path: TypeAlias = tuple[x509.Certificate, ...]
+
+_SECTION: Final = "RFC 5280 §6.1"
+
+# What is understood when marked critical. Name constraints are not: no device PKI that we know of
+# uses them.
+_UNDERSTOOD: Final = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+    }
+)
+_SIGNATURE_ALGORITHMS: Final = frozenset(
+    {
+        registry.ECDSA_WITH_SHA256,
+        registry.ECDSA_WITH_SHA384,
+        registry.ECDSA_WITH_SHA512,
+        registry.SHA256_WITH_RSA,
+        "1.2.840.113549.1.1.12",  # sha384WithRSAEncryption, RFC 4055 §5
+        "1.2.840.113549.1.1.13",  # sha512WithRSAEncryption, RFC 4055 §5
+        registry.ID_ED25519,
+        registry.ID_ML_DSA_44,
+        registry.ID_ML_DSA_65,
+        registry.ID_ML_DSA_87,
+    }
+)
+
+
+def walk(path: Path, at: datetime | None, ignore_leaf_expiry: bool) -> None:
+    """Judge *path*, leaf first and anchor last; without *at* no date counts."""
+    for depth, certificate in enumerate(path):
+        _check_extensions(certificate)
+        if at is not None:
+            _check_validity(certificate, at, ignore_expiry=ignore_leaf_expiry and depth == 0)
+        if depth > 0:
+            _check_issuer(certificate, below=path[1:depth])
+    for certificate, issuer in pairwise(path):
+        check_issued(certificate, issuer)
+
+
+def check_algorithms(certificate: x509.Certificate) -> PublicKey:
+    """Return the key, if it and the signature on the certificate are of accepted kinds."""
+    algorithm = certificate.signature_algorithm_oid.dotted_string
+    if algorithm not in _SIGNATURE_ALGORITHMS:
+        raise ChainInvalid(
+            f"{called(certificate)} is signed with {algorithm}, which is not accepted",
+            section="RFC 5280 §4.1.1.2",
+        )
+    try:
+        return public_key_of_certificate(certificate)
+    except KeyNotAllowed as err:
+        raise ChainInvalid(f"{called(certificate)}: {err.reason}", section=err.section) from err
+
+
+def _check_extensions(certificate: x509.Certificate) -> None:
+    for extension in certificate.extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            raise ChainInvalid(
+                f"{called(certificate)} has the critical extension {extension.oid.dotted_string}",
+                section="RFC 5280 §4.2",
+            )
+        if extension.oid == ExtensionOID.NAME_CONSTRAINTS:
+            raise ChainInvalid(
+                f"{called(certificate)} has name constraints", section="RFC 5280 §4.2.1.10"
+            )
+
+
+def _check_validity(certificate: x509.Certificate, at: datetime, *, ignore_expiry: bool) -> None:
+    if at < certificate.not_valid_before_utc:
+        raise ChainInvalid(
+            f"{called(certificate)} is not valid before {certificate.not_valid_before_utc:%c}",
+            section="RFC 5280 §4.1.2.5",
+        )
+    if at > certificate.not_valid_after_utc and not ignore_expiry:
+        raise ChainInvalid(
+            f"{called(certificate)} expired on {certificate.not_valid_after_utc:%c}",
+            section="RFC 5280 §4.1.2.5",
+        )
+
+
+def _check_issuer(certificate: x509.Certificate, *, below: Path) -> None:
+    """*below*: the CA certificates between it and the leaf."""
+    constraints = _value(certificate, x509.BasicConstraints)
+    if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
+        raise ChainInvalid(
+            f"{called(certificate)} issues, but is no CA", section="RFC 5280 §4.2.1.9"
+        )
+    usage = _value(certificate, x509.KeyUsage)
+    if isinstance(usage, x509.KeyUsage) and not usage.key_cert_sign:
+        raise ChainInvalid(
+            f"{called(certificate)} issues without keyCertSign", section="RFC 5280 §4.2.1.3"
+        )
+    # Self-issued certificates count too; RFC 5280 would not have it, the library's verifier does.
+    if constraints.path_length is not None and len(below) > constraints.path_length:
+        raise ChainInvalid(
+            f"{called(certificate)} allows {constraints.path_length} CAs below, not {len(below)}",
+            section="RFC 5280 §4.2.1.9",
+        )
+
+
+def _value(
+    certificate: x509.Certificate, kind: type[x509.ExtensionType]
+) -> x509.ExtensionType | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+    """Name and signature of *certificate* are *issuer*'s."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as err:
+        raise ChainInvalid(
+            f"{called(certificate)} is not issued by {called(issuer)}", section=_SECTION
+        ) from err
+
+
+def called(certificate: x509.Certificate) -> str:
+    """The subject for a message, escaped: it may come from anybody."""
+    return ascii(certificate.subject.rfc4514_string()[:120])
