@@ -2,7 +2,8 @@
 
 The errors know no HTTP; RFC 8995 gives one and the same fault different statuses on different
 interfaces (§5.3, §5.6), so a front hands its table to :func:`error_middleware`. What no table
-foresees answers 500 with an empty body, and its traceback is in the log.
+foresees answers 500 with an empty body, and its traceback is in the log. A request's signature
+verifications are counted meanwhile, and bounded (:mod:`brski.pki.effort`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from brski.errors import (
     UnknownFormat,
     WrongContext,
 )
+from brski.pki.effort import counted
 from brski.registry import BODY_LIMIT
 
 ErrorTable = Mapping[type[OnboardingError], int]
@@ -105,7 +107,8 @@ def error_middleware(
     @web.middleware
     async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            return await handler(request)
+            with counted():  # what a stranger's message may cost
+                return await handler(request)
         except HTTPException:
             raise
         except Exception as err:
@@ -120,7 +123,8 @@ def answering(handler: Handler, answers: ErrorAnswers) -> Handler:
     @wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            return await handler(request)
+            with counted():  # what a stranger's message may cost
+                return await handler(request)
         except HTTPException:
             raise
         except Exception as err:

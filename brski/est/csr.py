@@ -31,7 +31,7 @@ from brski.est.attributes import (
     parse_members,
     single_value,
 )
-from brski.pki import der
+from brski.pki import der, effort
 from brski.pki.keys import UNREADABLE, encode_spki, load_spki
 from brski.pki.signatures import public_key_of, signature_algorithm
 from brski.pki.signer import MLDSAPublicKey, PublicKey, Signer
@@ -216,6 +216,7 @@ def _bits_of(data: bytes, element: der.Element) -> bytes:
 def _check_possession(public_key: PublicKey, oid: str, signature: bytes, info: bytes) -> None:
     # Wider than brski.pki.signatures, which has one algorithm for each key: openssl req signs with
     # SHA-256 whatever the curve, and this signature proves possession and nothing else.
+    effort.spend()
     try:
         if isinstance(public_key, ec.EllipticCurvePublicKey) and oid in _EC_HASHES:
             public_key.verify(signature, info, ec.ECDSA(_EC_HASHES[oid]))

@@ -2,9 +2,9 @@
 
 Candidate paths are found by names and key identifiers, a bounded number of them, and each is then
 judged whole: by the verifier of ``cryptography`` with a policy for devices (IDevIDs have neither
-DNS names nor usages), or by :mod:`brski.pki.walk` where that verifier cannot: under Ed25519 CAs, for a
-leaf whose expiry does not count, and for a pledge without a clock. Both refuse the same things; the
-tests run every case through both.
+DNS names nor usages), or by :mod:`brski.pki.walk` where that verifier cannot (under Ed25519 CAs,
+for a leaf whose expiry does not count, for a pledge without a clock) or would try more signatures
+than the path has. Both refuse the same things; the tests run every case through both.
 
 Knows no revocation: who asks for it does so on the chain returned. RFC 5280 §6.
 """
@@ -29,11 +29,12 @@ from cryptography.x509.verification import (
 
 from brski import registry
 from brski.errors import ChainInvalid, KeyNotAllowed, Malformed, PinMismatch
+from brski.pki import effort
 from brski.pki.extensions import authority_key_identifier, subject_key_identifier
 from brski.pki.keys import public_key_of_certificate, spki_of
 from brski.pki.known_paths import WhileValid
 from brski.pki.signer import PublicKey
-from brski.pki.walk import Path, called, check_algorithms, check_issued, walk
+from brski.pki.walk import Path, called, check_algorithms, check_issued, is_known, walk
 
 INTERMEDIATES_LIMIT: Final = 6  # certificates between leaf and anchor
 POOL_LIMIT: Final = 16  # certificates from which a path may be made
@@ -122,6 +123,7 @@ class TrustAnchors:
 
         Raises:
             ChainInvalid: there is no such path.
+            TooLarge: finding out would cost more than one message may (:mod:`brski.pki.effort`).
 
         RFC 5280 §6.1; RFC 8995 §5.1, §5.5.2.
         """
@@ -188,22 +190,27 @@ class TrustAnchors:
 
     # -- judging: one path, whole
     def _judge(self, path: Path, at: datetime | None, ignore_leaf_expiry: bool) -> None:
-        leaf, anchor = path[0], path[-1]
         keys = [check_algorithms(certificate) for certificate in path[:-1]]
-        policy = self._policies[anchor]  # anchors' keys have been looked at
-        expired = ignore_leaf_expiry and at is not None and leaf.not_valid_after_utc < at
-        walked = expired or any(map(_is_ed25519, keys[1:]))
-        if at is None or policy is None or walked:
+        policy = self._policies[path[-1]]  # anchors' keys have been looked at
+        expired = ignore_leaf_expiry and at is not None and path[0].not_valid_after_utc < at
+        walked = expired or any(map(_is_ed25519, keys[1:])) or _names_repeat(path)
+        if at is None or policy is None or walked or is_known(path):
             walk(path, at, ignore_leaf_expiry)
             return
-        between = path[1:-1]
+        leaf, between = path[0], path[1:-1]
         known = self._issuers.get(path[1:], at) if between else None
         _verify(leaf, () if known else between, known or policy, at)
         if between and not known:
             self._issuers.keep(path[1:], _device_policy(path[1]), path[1:])
 
 
+def _names_repeat(path: Path) -> bool:
+    """The verifier would try each certificate of a name that it looks for; the walk tries one."""
+    return len({certificate.subject for certificate in path[1:]}) < len(path) - 1
+
+
 def _verify(leaf: x509.Certificate, between: Path, policy: PolicyBuilder, at: datetime) -> None:
+    effort.spend(len(between) + 1)
     try:
         policy.time(at).build_client_verifier().verify(leaf, list(between))
     except VerificationError as err:

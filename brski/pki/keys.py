@@ -6,7 +6,6 @@ anything.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import re
@@ -64,6 +63,17 @@ UNREADABLE: Final = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+)
+
+# Extensions whose value is SIZE (1..MAX); empty usages and constraints the library refuses itself.
+_LISTS: Final = (
+    x509.SubjectAlternativeName,
+    x509.IssuerAlternativeName,
+    x509.CertificatePolicies,
+    x509.CRLDistributionPoints,
+    x509.FreshestCRL,
+    x509.AuthorityInformationAccess,
+    x509.SubjectInformationAccess,
 )
 
 # What octets say does not change: the answers about the last ones are kept, never a refusal. In an
@@ -252,7 +262,7 @@ def parse_certificate(data: bytes) -> x509.Certificate:
 
     Raises:
         Malformed: not DER, not a certificate, a serial number that is not positive, an extension
-            twice or not as its type demands.
+            twice, empty or not as its type demands.
         TooLarge: more than 32 kB.
 
     RFC 5280 §4.1.
@@ -279,8 +289,23 @@ def _check_certificate_number(data: bytes) -> None:
 
 
 def _read_lazy_parts(certificate: x509.Certificate) -> None:
-    _ = certificate.subject, certificate.issuer, certificate.extensions
+    _ = certificate.subject, certificate.issuer
     _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    for extension in certificate.extensions:
+        if _is_empty(extension.value):
+            raise Malformed(
+                f"certificate with an empty extension {extension.oid.dotted_string}",
+                section="RFC 5280 §4.2.1",
+            )
+
+
+def _is_empty(value: x509.ExtensionType) -> bool:
+    """The library takes lists of nothing, which each reader could understand in its own way."""
+    if isinstance(value, x509.SubjectKeyIdentifier):
+        return not value.digest
+    if isinstance(value, x509.AuthorityKeyIdentifier):
+        return value.key_identifier == b""
+    return isinstance(value, _LISTS) and len(value) == 0
 
 
 def parse_pem_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
@@ -303,10 +328,14 @@ def parse_pem_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
 
 
 def _decode_pem_block(block: bytes) -> bytes:
+    text = b"".join(block.split())
     try:
-        return base64.b64decode(b"".join(block.split()), validate=True)
+        octets = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error as err:
         raise Malformed("PEM block is not base64", section="RFC 7468 §3") from err
+    if binascii.b2a_base64(octets, newline=False) != text:
+        raise Malformed("PEM block is base64 with stray pad bits", section="RFC 4648 §3.5")
+    return octets
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, paddin
 
 from brski import registry
 from brski.errors import SignatureInvalid
-from brski.pki import der
+from brski.pki import der, effort
 from brski.pki.keys import check_public_key
 from brski.pki.signer import PublicKey, Signer
 
@@ -138,10 +138,12 @@ def verify(public_key: PublicKey, signature: bytes, data: bytes, *, what: str) -
     Raises:
         SignatureInvalid: it was not.
         KeyNotAllowed: see :func:`brski.pki.keys.check_public_key`.
+        TooLarge: one verification too many for this message (:mod:`brski.pki.effort`).
 
     RFC 5652 §5.6; RFC 5280 §4.1.1.3.
     """
     key = check_public_key(public_key)
+    effort.spend()
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, data, _ECDSA[type(key.curve)])

@@ -7,7 +7,9 @@ signatures, critical extensions. Which path it is, and whether its end is truste
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -17,11 +19,13 @@ from cryptography.x509.oid import ExtensionOID
 
 from brski import registry
 from brski.errors import ChainInvalid, KeyNotAllowed
+from brski.pki import effort
 from brski.pki.keys import public_key_of_certificate
 from brski.pki.signer import PublicKey
 
 Path: TypeAlias = tuple[x509.Certificate, ...]
 
+_REMEMBERED: Final = 256  # ours: steps whose signature has verified, of a few onboardings
 _SECTION: Final = "RFC 5280 §6.1"
 
 # What is understood when marked critical. Name constraints are not: no device PKI that we know of
@@ -134,13 +138,43 @@ def _value(
 
 
 def check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
-    """Name and signature of *certificate* are *issuer*'s."""
+    """Raise unless name and signature of *certificate* are *issuer*'s, whose key has been accepted.
+
+    What has verified once is not verified again.
+
+    Raises:
+        ChainInvalid: they are not.
+        TooLarge: one verification too many for this message (:mod:`brski.pki.effort`).
+    """
+    step = _step(certificate, issuer)
+    if step.verified:
+        return
+    if certificate.issuer == issuer.subject:  # else no signature is looked at
+        effort.spend()
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as err:
         raise ChainInvalid(
             f"{called(certificate)} is not issued by {called(issuer)}", section=_SECTION
         ) from err
+    step.verified = True
+
+
+def is_known(path: Path) -> bool:
+    """Whether every signature of *path* has verified before, so that walking it costs none."""
+    return all(_step(certificate, issuer).verified for certificate, issuer in pairwise(path))
+
+
+@dataclass(slots=True)
+class _Step:
+    """From a certificate to one that may have issued it."""
+
+    certificate: x509.Certificate
+    issuer: x509.Certificate
+    verified: bool = False
+
+
+_step: Final = lru_cache(maxsize=_REMEMBERED)(_Step)
 
 
 def called(certificate: x509.Certificate) -> str:

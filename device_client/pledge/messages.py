@@ -33,6 +33,7 @@ from brski.est.csr_attributes import decode_csr_attributes
 from brski.est.requirements import CSRRequirements
 from brski.est.transfer import decode_base64, encode_base64
 from brski.pki.chain import TrustAnchors, check_presented_chain, validate_to_pin
+from brski.pki.effort import counted
 from brski.pki.extensions import has_extended_key_usage, masa_url, subject_key_identifier
 from brski.pki.keys import (
     certificate_der,
@@ -209,6 +210,7 @@ def voucher_of(answer: Answer, media_type: str) -> bytes:
     return answer.body
 
 
+@counted()  # what a registrar's answer may cost
 def judge_voucher(
     octets: bytes,
     *,

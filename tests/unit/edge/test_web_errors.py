@@ -35,6 +35,7 @@ from brski.errors import (
     TooManyRequests,
     Unavailable,
 )
+from brski.pki.effort import spend
 
 LOG = logging.getLogger("tests.web_errors")
 TABLE = {**TRANSPORT_FAULTS, PeerError: 400, Refused: 403, DeviceUnknown: 404}
@@ -121,6 +122,21 @@ async def test_time_to_come_back_is_told(
         assert response.status == status
         assert response.headers["Retry-After"] == retry_after
         assert "/srv" not in await response.text()
+
+
+@pytest.mark.requirement("SEC-10")
+async def test_a_request_costs_so_many_verifications_and_no_more(connect: Connect) -> None:
+    """Each request has its own count; the one that would pass it is too large."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        for _ in range(int(await request.text())):
+            spend()
+        return web.Response()
+
+    client = await connect(handler)
+    for wanted, status in ((10, 200), (10, 200), (11, 413), (10, 200)):
+        async with client.post("/", data=str(wanted)) as response:
+            assert response.status == status
 
 
 @pytest.mark.parametrize("error", [KeyUnusable("secret path"), ZeroDivisionError("secret")])

@@ -331,7 +331,66 @@ def test_altered_certificate_is_refused_or_can_be_read(position: int, value: int
     _ = certificate.extensions, certificate.subject.rfc4514_string()
 
 
+# -- empty lists
+
+EMPTY = b"\x30\x00"
+
+
+def _with(oid: str, value: bytes, **knobs: Any) -> bytes:
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+    return pki.make_idevid(ISSUER, extra=[(odd, False)], **knobs).der
+
+
+@pytest.mark.requirement("SEC-10")
+@pytest.mark.parametrize(
+    "oid",
+    [
+        "2.5.29.37",  # extended key usage: what stopped step-ca (CVE-2026-40097)
+        "2.5.29.17",  # subject alternative name
+        "2.5.29.18",  # issuer alternative name
+        "2.5.29.32",  # certificate policies
+        "2.5.29.31",  # CRL distribution points
+        "2.5.29.46",  # freshest CRL
+        "1.3.6.1.5.5.7.1.1",  # authority information access
+        "1.3.6.1.5.5.7.1.11",  # subject information access
+        "2.5.29.30",  # name constraints
+        "2.5.29.36",  # policy constraints
+        "1.3.6.1.5.5.7.1.24",  # TLS features
+    ],
+)
+def test_empty_extensions_are_refused(oid: str) -> None:
+    """A list of nothing where the standard has one or more."""
+    with pytest.raises(Malformed):
+        keys.parse_certificate(_with(oid, EMPTY))
+
+
+@pytest.mark.requirement("SEC-10")
+def test_empty_key_identifiers_are_refused() -> None:
+    """They would be equal to one another, and name nobody; an AKI without any is read."""
+    for oid, value, knobs in (
+        ("2.5.29.14", b"\x04\x00", {"ski": False}),
+        ("2.5.29.35", b"\x30\x02\x80\x00", {"aki": False}),
+    ):
+        with pytest.raises(Malformed, match="empty extension"):
+            keys.parse_certificate(_with(oid, value, **knobs))
+    without = keys.parse_certificate(_with("2.5.29.35", EMPTY, aki=False))
+    assert extensions.authority_key_identifier(without) is None
+
+
 # -- PEM
+
+
+@pytest.mark.requirement("SEC-10")
+def test_pem_has_one_spelling() -> None:
+    """Padding and pad bits that another reader would pass over."""
+    text = base64.b64encode(IDEVID.der + b"\0" * (-len(IDEVID.der) % 3)).decode()
+    assert "=" not in text
+    for end in ("=", "==", "===", "AA=", "Q==", "AB=="):
+        pem = f"-----BEGIN CERTIFICATE-----\n{text}{end}\n-----END CERTIFICATE-----\n"
+        with pytest.raises(Malformed, match="base64"):
+            keys.parse_pem_certificates(pem.encode())
+
+
 def test_pem_chain_is_read_in_order() -> None:
     chain = keys.parse_pem_certificates(b"first\n" + IDEVID.chain_pem + IDEVID.key_pem)
     assert chain == IDEVID.chain[:-1]
