@@ -43,8 +43,9 @@ def _csr_attributes(data: bytes) -> None:
     with suppress(LocalError):  # what only a template can say
         wanted = found.requirements
         again = decode_csr_attributes(encode_csr_attributes(wanted)).requirements
-        assert again.keys == wanted.keys[:1]
-        assert again.subject == tuple(dict.fromkeys(wanted.subject))
+        assert again.keys in (wanted.keys[:1], ())  # a template may name any algorithm
+        named = dict.fromkeys(wanted.subject)  # the list form tells a subject's parts by their arc
+        assert again.subject == tuple(part for part in named if part.oid.startswith("2.5.4."))
         assert set(again.extensions) == set(wanted.extensions)
 
 

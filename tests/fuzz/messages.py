@@ -14,6 +14,7 @@ from brski.telemetry.audit_log import decode_audit_log, encode_audit_log
 from brski.telemetry.status import decode_status, encode_status
 from brski.voucher import signed_data
 from brski.voucher.cms import CMS, CMSSerialization
+from brski.voucher.interoperability import Interoperability
 from brski.voucher.rules import check_voucher, find_pin, registrar_request, signer_chain
 from brski.voucher.yang_json import (
     decode_voucher,
@@ -25,7 +26,7 @@ from brski.voucher.yang_types import decode_nonce
 from tests.fuzz import bench
 from tests.fuzz.harness import Target, either
 
-_LENIENT: Final = CMSSerialization(accept_id_data=True)
+_LENIENT: Final = CMSSerialization(interoperability=Interoperability.PUBLISHED_SAMPLES)
 _DOCUMENT: Final = b'{"ietf-voucher-request:voucher":{"serial-number":"SN-0001"}}'
 
 
