@@ -42,6 +42,21 @@ def may_pass(error: OSError) -> bool:
     return error.errno in _MAY_PASS
 
 
+def check_room(path: Path, *, octets: int) -> None:
+    """Raise unless the disk of *path* has room for so many *octets*.
+
+    Raises:
+        Unavailable: it has not, or does not say.
+    """
+    try:
+        disk = os.statvfs(path)
+    except OSError as err:
+        raise Unavailable(f"{path}: {os.strerror(err.errno or 0)}") from err
+    room = disk.f_bavail * disk.f_frsize
+    if room < octets:
+        raise Unavailable(f"the disk of {path} has room for {room} octets, fewer than {octets}")
+
+
 def open_input(path: Path) -> BinaryIO:
     """Open a file that came from outside, to be read; never waits.
 

@@ -37,6 +37,8 @@ from brski.errors import (
 from brski.pki.effort import counted
 from brski.registry import BODY_LIMIT
 
+_USUAL_RETRY_S: Final = 10  # of a 503 whose error says nothing of it
+
 ErrorTable = Mapping[type[OnboardingError], int]
 
 TRANSPORT_FAULTS: Final[ErrorTable] = {
@@ -144,7 +146,8 @@ def _facts(request: web.Request, error: OnboardingError) -> dict[str, object]:
 
 def _response(status: int, error: OnboardingError, text: str) -> web.Response:
     response = web.Response(status=status, text=text) if text else web.Response(status=status)
-    retry_after_s = getattr(error, "retry_after_s", None)
+    usual_s = _USUAL_RETRY_S if status == 503 else None
+    retry_after_s = getattr(error, "retry_after_s", usual_s)
     if retry_after_s is not None:
         response.headers[hdrs.RETRY_AFTER] = str(retry_after_s)
     if isinstance(error, SlowPeer | TooLarge):

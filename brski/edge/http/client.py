@@ -1,7 +1,8 @@
 """HTTPS to few servers, often: connections are kept, everything is bounded (docs/tls.md).
 
 For a registrar's questions to MASAs and OEM's services. No redirects, cookies, proxies, challenges
-or compression; what a server may be connected at is the caller's to say.
+or compression; what a server may be connected at is the caller's to say. A server that does not
+answer is given up for a while (docs/health.md).
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from socket import SOCK_STREAM
 from typing import Final, TypeAlias
 
 from brski.edge.http.answer import Answer
+from brski.edge.http.circuits import Circuits
 from brski.edge.http.connection import Connection, Unanswered
-from brski.errors import Unavailable
+from brski.errors import OnboardingError, Unavailable
 
 IDLE_S: Final = (
     10.0  # ours: less than the 15 s of our servers, so that few requests meet a closed one
@@ -74,6 +77,8 @@ class HTTPSClient:
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
+        self._circuits = Circuits()
+        self._trials: set[asyncio.Task[None]] = set()
 
     async def send(self, call: Call) -> Answer:
         """Send a request and read its answer, whole.
@@ -82,10 +87,40 @@ class HTTPSClient:
         answer no octet came, is sent once more over a new one if it is repeatable.
 
         Raises:
-            Unavailable: no connection, or no answer in time.
+            Unavailable: no connection, no answer in time, or a server that has been given up.
             UnexpectedResponse, TooLarge: what came is no answer, or over a limit.
             OnboardingError: what ``addresses`` raises.
         """
+        with self._circuits.request(call.host, call.port) as circuit:
+            answer = await self._send_in_time(call)
+            circuit.answered()
+        return answer
+
+    def check(self) -> None:
+        """Raise if a server has been given up; try it again, beside, when it is time.
+
+        Raises:
+            Unavailable: one has; the reason names it.
+        """
+        for (host, port), circuit in self._circuits.given_up():
+            if circuit.wants_trial and not self._closed:
+                trial = asyncio.create_task(self._reach(host, port))
+                self._trials.add(trial)
+                trial.add_done_callback(self._trials.discard)
+            raise Unavailable(circuit.reason)
+
+    async def _reach(self, host: str, port: int) -> None:
+        with suppress(OnboardingError), self._circuits.request(host, port) as circuit:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    connection = await self._connect((host, port))
+            except TimeoutError as err:
+                raise Unavailable(f"no connection within {self._timeout_s:g} s") from err
+            circuit.reached()
+            if not self._closed:
+                self._keep(connection, (host, port))
+
+    async def _send_in_time(self, call: Call) -> Answer:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         try:
             if self._places.locked():
@@ -103,6 +138,8 @@ class HTTPSClient:
     async def close(self) -> None:
         """Close all connections; requests under way end as :class:`Unavailable`."""
         self._closed = True
+        for trial in self._trials:
+            trial.cancel()
         if self._sweep is not None:
             self._sweep.cancel()
         for connection in self._open:

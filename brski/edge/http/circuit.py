@@ -1,0 +1,96 @@
+"""Giving up on a server that does not answer, and trying again: decided here, done elsewhere.
+
+Owns no clock and no dice. Only silence counts; an answer of whatever kind shows that somebody is
+there (docs/health.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from brski.errors import Unavailable
+
+FAILURES: Final = 3  # ours: in a row
+PAUSE_S: Final = 5.0  # ours: the first; twice as long after each trial that fails
+PAUSE_LIMIT_S: Final = 60.0
+_SPREAD: Final = 0.5  # of what is left, at most, so that those who wait do not come all at once
+
+
+class Circuit:
+    """What is known of one server.
+
+    Args:
+        name: of the server, for messages.
+        clock: monotonic seconds.
+        draw: a number from 0 to 1.
+    """
+
+    __slots__ = ("_clock", "_draw", "_failures", "_name", "_pause_s", "_reason", "_trial", "_until")
+
+    def __init__(self, name: str, *, clock: Callable[[], float], draw: Callable[[], float]) -> None:
+        self._name = name
+        self._clock = clock
+        self._draw = draw
+        self._failures = 0
+        self._pause_s = PAUSE_S
+        self._until = 0.0
+        self._trial = False
+        self._reason = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has been given up, and no trial has succeeded since."""
+        return self._failures >= FAILURES
+
+    @property
+    def reason(self) -> str:
+        """Server and last failure."""
+        return f"{self._name}: {self._reason}"
+
+    @property
+    def wants_trial(self) -> bool:
+        """Whether it is time for a trial, and nobody makes one."""
+        return self.is_open and not self._trial and self._clock() >= self._until
+
+    def enter(self) -> None:
+        """Before a request; exactly one of the other methods follows it.
+
+        Raises:
+            Unavailable: not now; when is said.
+        """
+        if not self.is_open:
+            return
+        if not self.wants_trial:
+            left_s = max(1.0, self._until - self._clock())
+            raise Unavailable(
+                f"{self.reason}; given up for now",
+                retry_after_s=math.ceil(left_s * (1 + _SPREAD * self._draw())),
+            )
+        self._trial = True
+
+    def answered(self) -> None:
+        """There was an answer."""
+        self._failures = 0
+        self._pause_s = PAUSE_S
+        self._trial = False
+
+    def reached(self) -> None:
+        """There was a connection, which is less: the next failure opens the circuit again."""
+        self._failures = min(self._failures, FAILURES - 1)
+        self._trial = False
+
+    def failed(self, reason: str) -> None:
+        """There was no answer."""
+        self._failures += 1
+        self._reason = reason
+        if self._trial:
+            self._pause_s = min(2 * self._pause_s, PAUSE_LIMIT_S)
+        self._trial = False
+        if self.is_open:
+            self._until = self._clock() + self._pause_s
+
+    def left(self) -> None:
+        """The request was given up, or went wrong in a way that tells nothing of the server."""
+        self._trial = False

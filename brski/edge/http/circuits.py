@@ -1,0 +1,56 @@
+"""What a client knows of its servers' silence; the first ones are forgotten if they are many."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import SystemRandom
+from typing import Final, TypeAlias
+
+from brski.edge.http.circuit import Circuit
+from brski.errors import Unavailable
+
+_REMEMBERED: Final = 256  # ours: manufacturers have few
+_DICE: Final = SystemRandom()
+
+_Server: TypeAlias = tuple[str, int]
+
+
+class Circuits:
+    """A client's, one for each server."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[_Server, Circuit] = OrderedDict()
+
+    def given_up(self) -> list[tuple[_Server, Circuit]]:
+        """Those servers that are sent nothing now."""
+        return [(server, circuit) for server, circuit in self._known.items() if circuit.is_open]
+
+    @contextmanager
+    def request(self, host: str, port: int) -> Iterator[Circuit]:
+        """Around one request; within it, the circuit is told of an answer or a connection.
+
+        Raises:
+            Unavailable: the server has been given up.
+        """
+        circuit = self._of(host, port)
+        circuit.enter()
+        try:
+            yield circuit
+        except Unavailable as err:
+            circuit.failed(err.reason)
+            raise
+        except BaseException:  # somebody was there, may not be asked, or nobody waits any longer
+            circuit.left()
+            raise
+
+    def _of(self, host: str, port: int) -> Circuit:
+        circuit = self._known.get((host, port))
+        if circuit is None:
+            circuit = Circuit(f"{host}:{port}", clock=time.monotonic, draw=_DICE.random)
+            self._known[host, port] = circuit
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return circuit

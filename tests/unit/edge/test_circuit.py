@@ -1,0 +1,123 @@
+"""When a silent server is given up, and when it is tried again."""
+
+from __future__ import annotations
+
+import pytest
+
+from brski.edge.http.circuit import FAILURES, PAUSE_LIMIT_S, PAUSE_S, Circuit
+from brski.errors import Unavailable
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def circuit(time: Time) -> Circuit:
+    return Circuit("masa.example.com:443", clock=time, draw=lambda: 1.0)
+
+
+def fail(circuit: Circuit, times: int = FAILURES) -> None:
+    for _ in range(times):
+        circuit.enter()
+        circuit.failed("silence")
+
+
+def test_it_is_given_up_after_so_many_failures_in_a_row(circuit: Circuit) -> None:
+    """One fewer is not enough; an answer between them begins anew."""
+    fail(circuit, FAILURES - 1)
+    circuit.enter()
+    circuit.answered()
+    fail(circuit, FAILURES - 1)
+    assert not circuit.is_open
+    circuit.enter()
+    circuit.failed("silence")
+    assert circuit.is_open
+    with pytest.raises(Unavailable, match=r"masa\.example\.com:443: silence; given up"):
+        circuit.enter()
+
+
+def test_when_to_come_again_is_spread(time: Time) -> None:
+    """What is left, and up to half as much more; never nothing."""
+    told = []
+    for drawn in (0.0, 0.5, 1.0):
+        circuit = Circuit("a", clock=time, draw=lambda drawn=drawn: drawn)  # type: ignore[misc]  # bound
+        fail(circuit)
+        with pytest.raises(Unavailable) as refusal:
+            circuit.enter()
+        told.append(refusal.value.retry_after_s)
+    assert told == [5, 7, 8]
+    circuit = Circuit("a", clock=time, draw=lambda: 0.0)
+    fail(circuit)
+    time.now += PAUSE_S
+    circuit.enter()  # the trial, which is under way
+    with pytest.raises(Unavailable) as refusal:
+        circuit.enter()
+    assert refusal.value.retry_after_s == 1
+
+
+def test_one_trial_after_the_pause(circuit: Circuit, time: Time) -> None:
+    """Not two; its answer closes the circuit."""
+    fail(circuit)
+    time.now += PAUSE_S - 0.1
+    assert not circuit.wants_trial
+    with pytest.raises(Unavailable):
+        circuit.enter()
+    time.now += 0.1
+    assert circuit.wants_trial
+    circuit.enter()
+    assert not circuit.wants_trial
+    with pytest.raises(Unavailable):
+        circuit.enter()
+    circuit.answered()
+    for _ in range(3):
+        circuit.enter()
+    assert not circuit.is_open
+
+
+def test_each_trial_that_fails_doubles_the_pause(circuit: Circuit, time: Time) -> None:
+    """Up to a minute; an answer sets it back."""
+    fail(circuit)
+    for pause_s in (2 * PAUSE_S, 4 * PAUSE_S, 8 * PAUSE_S, PAUSE_LIMIT_S, PAUSE_LIMIT_S):
+        time.now += PAUSE_LIMIT_S
+        circuit.enter()
+        circuit.failed("silence")
+        time.now += pause_s - 0.1
+        assert not circuit.wants_trial
+        time.now += 0.1
+        assert circuit.wants_trial
+    circuit.enter()
+    circuit.answered()
+    fail(circuit)
+    time.now += PAUSE_S
+    assert circuit.wants_trial
+
+
+def test_a_connection_alone_is_half_a_proof(circuit: Circuit, time: Time) -> None:
+    """It closes the circuit, and the next failure opens it again."""
+    fail(circuit)
+    time.now += PAUSE_S
+    circuit.enter()
+    circuit.reached()
+    assert not circuit.is_open
+    fail(circuit, 1)
+    assert circuit.is_open
+
+
+def test_a_trial_that_was_given_up_leaves_room_for_another(circuit: Circuit, time: Time) -> None:
+    """Its caller went away: nothing was learnt of the server."""
+    fail(circuit)
+    time.now += PAUSE_S
+    circuit.enter()
+    circuit.left()
+    assert circuit.is_open
+    assert circuit.wants_trial
