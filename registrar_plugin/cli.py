@@ -74,15 +74,16 @@ def serve(
     listen: Annotated[
         str | None, typer.Option(help='Instead of listen.pledges: "host:port" or "fd:N".')
     ] = None,
+    manage: Annotated[str | None, typer.Option(help="Instead of listen.management.")] = None,
     announce: Annotated[
-        bool, typer.Option(help="Print the address as one JSON line once it is open.")
+        bool, typer.Option(help="Print the addresses as one JSON line once they are open.")
     ] = False,
 ) -> None:
     """Answer pledges until SIGTERM or SIGINT."""
     loaded = load_settings(settings, RegistrarSettings)
-    if listen is not None:
-        changed = loaded.listen.model_copy(update={"pledges": listen})
-        loaded = loaded.model_copy(update={"listen": changed})
+    said = {"pledges": listen, "management": manage}
+    changed = loaded.listen.model_copy(update={k: v for k, v in said.items() if v is not None})
+    loaded = loaded.model_copy(update={"listen": changed})
     run_loop(serve_registrar(loaded, source=settings, announce=announce))
 
 

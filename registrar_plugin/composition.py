@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,10 +27,13 @@ from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES
 from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.approval import AdmissionDesk, WaitingRoom
 from registrar_plugin.audit import AuditWatch
+from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
 from registrar_plugin.est_server.desks import ESTServer, make_desk
+from registrar_plugin.health.port import Checkable
+from registrar_plugin.health.readiness import Check, Readiness
 from registrar_plugin.identity.budget import RateBudget
 from registrar_plugin.identity.patience import Patience, PatienceSettings
 from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
@@ -39,6 +42,7 @@ from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
 from registrar_plugin.oem_source.lookup import CachedLookup, LookupLimits
 from registrar_plugin.oem_source.manifest import ManifestSourceSettings
+from registrar_plugin.oem_source.port import DeviceRecordSource
 from registrar_plugin.registrar import Registrar
 from registrar_plugin.reports import EnrollmentReports
 from registrar_plugin.restart import complete_open_intents
@@ -65,6 +69,7 @@ class MountableRegistrar:
     reports: EnrollmentReports
     front: InProcessFront
     identity: IdentityVerifier  # for a host that has its own requestvoucher
+    readiness: Readiness
     stack: AsyncExitStack
     take_up: Callable[[], Awaitable[None]]
 
@@ -106,7 +111,8 @@ def open_registrar(
     _check_registrar_certificate(signer, settings.registrar.chain)
     stack = AsyncExitStack()
     front = InProcessFront(chain, key)
-    identity = _identity(settings, source, clock)
+    sources = _sources(settings, source)
+    identity = _identity(settings, sources, clock)
     stack.push_async_callback(identity.close)
     ca = open_adapter(CA_BACKENDS, settings.ca, source=source, where="ca")
     stack.push_async_callback(ca.close)
@@ -169,12 +175,15 @@ def open_registrar(
         IntentKind.REGISTRAR_VOUCHER_REQUEST: flow.take_up,
         IntentKind.LDEVID: est.take_up,
     }
+    readiness = Readiness(_checks(settings, sources, ca, est, masa, journal), clock=time.monotonic)
+    stack.push_async_callback(readiness.close)
     return MountableRegistrar(
         flow=flow,
         est=est,
         reports=EnrollmentReports(devices=devices, journal=journal, clerk=clerk),
         front=front,
         identity=identity,
+        readiness=readiness,
         stack=stack,
         take_up=partial(complete_open_intents, journal, clerk, completers),
     )
@@ -240,8 +249,37 @@ def _check_registrar_certificate(signer: KeySigner, path: Path) -> None:
             )
 
 
+def _checks(
+    settings: RegistrarSettings,
+    sources: Mapping[str, DeviceRecordSource],
+    ca: CABackend,
+    est: ESTServer,
+    masa: HTTPMASALink,
+    journal: SQLiteJournal,
+) -> dict[str, Check]:
+    checks: dict[str, Check] = {"journal": journal.check, "issuing": est.check}
+    if isinstance(ca, Checkable):
+        checks["ca"] = ca.check
+    for name, source in sources.items():
+        if isinstance(source, Checkable):
+            checks[f"source {name}"] = source.check
+    for manufacturer in settings.manufacturer:
+        checks[f"masa {manufacturer.name}"] = partial(masa.check, manufacturer.name)
+    return checks
+
+
+def _sources(settings: RegistrarSettings, source: Path) -> dict[str, DeviceRecordSource]:
+    return {
+        m.name: open_adapter(OEM_SOURCES, m.source, source=source, where=f"manufacturer.{i}.source")
+        for i, m in enumerate(settings.manufacturer)
+        if m.source is not None
+    }
+
+
 def _identity(
-    settings: RegistrarSettings, source: Path, clock: Callable[[], datetime]
+    settings: RegistrarSettings,
+    sources: Mapping[str, DeviceRecordSource],
+    clock: Callable[[], datetime],
 ) -> IdentityVerifier:
     look_ups = settings.look_ups
     limits = LookupLimits(
@@ -250,11 +288,6 @@ def _identity(
         in_flight=look_ups.in_flight,
         per_s=look_ups.per_s,
     )
-    sources = {
-        m.name: open_adapter(OEM_SOURCES, m.source, source=source, where=f"manufacturer.{i}.source")
-        for i, m in enumerate(settings.manufacturer)
-        if m.source is not None
-    }
     return IdentityVerifier(
         [_manufacturer(m) for m in settings.manufacturer],
         serialization=_cms(settings),

@@ -8,10 +8,11 @@ from aiohttp import web
 
 from brski.edge.accept import AddressCap
 from brski.edge.serve import Listener, serve
-from registrar_plugin.composition import open_registrar
+from registrar_plugin.composition import MountableRegistrar, open_registrar
+from registrar_plugin.health.web import add_health, healthy
 from registrar_plugin.identity.budget import subnet_of
 from registrar_plugin.plugin import setup
-from registrar_plugin.settings import RegistrarSettings
+from registrar_plugin.settings import ListenSettings, RegistrarSettings
 
 
 async def serve_registrar(
@@ -28,24 +29,31 @@ async def serve_registrar(
         Unavailable: a disk that fails.
     """
     registrar = open_registrar(settings, source=source)
+    await serve(listeners_of(registrar, settings.listen), announce=announce)
+
+
+def listeners_of(registrar: MountableRegistrar, listen: ListenSettings) -> list[Listener]:
+    """Where pledges connect, and where operators do if they have a place."""
+    listeners = [_for_pledges(registrar, listen)]
+    if listen.management is not None:
+        listeners.append(_for_operators(registrar, listen.management))
+    return listeners
+
+
+def _for_pledges(registrar: MountableRegistrar, listen: ListenSettings) -> Listener:
     app = web.Application()
-    app.router.add_get("/healthz", _healthy)
+    app.router.add_get("/healthz", healthy)
     setup(app, registrar)
-    await serve(
-        [
-            Listener(
-                name="pledges",
-                app=app,
-                listen=settings.listen.pledges,
-                ssl_context=registrar.ssl_context(),
-                cap=AddressCap(
-                    connections=settings.listen.connections_per_address, group=subnet_of
-                ),
-            )
-        ],
-        announce=announce,
+    return Listener(
+        name="pledges",
+        app=app,
+        listen=listen.pledges,
+        ssl_context=registrar.ssl_context(),
+        cap=AddressCap(connections=listen.connections_per_address, group=subnet_of),
     )
 
 
-async def _healthy(_: web.Request) -> web.Response:
-    return web.Response(text="ok\n")
+def _for_operators(registrar: MountableRegistrar, listen: str) -> Listener:
+    app = web.Application()
+    add_health(app, registrar.readiness)
+    return Listener(name="management", app=app, listen=listen, ssl_context=None)

@@ -19,6 +19,7 @@ class ListenSettings(Settings):
     """``[listen]``"""
 
     pledges: Listen = "0.0.0.0:8443"
+    management: Listen | None = None
     connections_per_address: int = Field(default=256, ge=1)
 
 

@@ -88,6 +88,11 @@ class ESTServer:
         """The desk of *label*, or None where there is no such label."""
         return self._desks.get(label)
 
+    async def check(self) -> None:
+        """See :class:`registrar_plugin.health.port.Checkable`: all that issue could, lately."""
+        for desk in self._desks.values():
+            await desk.issuer.check()
+
     async def take_up(self, intent: Intent) -> bool:
         """Complete an LDevID that an earlier run intended; False while it has to stay open."""
         issuance = await self._issuances.of_request(intent.device, intent.request_digest)

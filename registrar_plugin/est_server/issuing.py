@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -19,6 +20,7 @@ from brski.pki.keys import certificate_der, spki_sha256
 from registrar_plugin.ca_backend.port import CABackend, LDevIDRequest, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.health.last_outcome import LastOutcome
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.issuances import Issuance, Issuances
 from registrar_plugin.store.port import Intent, IssuedCertificate, Journal
@@ -48,10 +50,15 @@ class Issuer:
         self._journal = journal
         self._issuances = issuances
         self._clerk = clerk
+        self._last_outcome = LastOutcome(time.monotonic)
 
     def ca_certificates(self) -> bytes:
         """The CA's certificates as certs-only CMS, DER (RFC 7030 §4.1.3)."""
         return encode_certs_only(self._ca.ca_certificates())
+
+    async def check(self) -> None:
+        """See :class:`registrar_plugin.health.port.Checkable`: how the CA's last work went."""
+        await self._last_outcome.check()
 
     async def issue(
         self, order: Order, connection: PledgeConnection, *alarms: Event
@@ -110,7 +117,8 @@ class Issuer:
     async def _complete(self, intent: Intent) -> x509.Certificate | Pending:
         if intent.result == b"":
             raise WrongOrder("this request was given up; a new one is needed")
-        issued = await self._ca.complete(intent.octets)
+        with self._last_outcome.watched():
+            issued = await self._ca.complete(intent.octets)
         if isinstance(issued, Pending):
             return issued
         der = certificate_der(issued)

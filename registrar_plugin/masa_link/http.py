@@ -81,6 +81,14 @@ class HTTPMASALink:
             answer = await access.get(place, accept=JSON, limit=_AUDIT_LOG_LIMIT)
         return _judged(answer)
 
+    async def check(self, manufacturer: str) -> None:
+        """Raise if a server of the manufacturer's has been given up (docs/health.md).
+
+        Raises:
+            Unavailable: it has, and is tried again when it is time.
+        """
+        self._of(manufacturer).check()
+
     async def close(self) -> None:
         """Close the kept connections."""
         for access in self._accesses.values():
@@ -132,9 +140,13 @@ class _Access:
         try:
             return await self._client.send(call)
         except Unavailable as err:
-            raise Unavailable(f"the MASA at {host} does not answer: {err.reason}") from err
+            said = f"the MASA at {host} does not answer: {err.reason}"
+            raise Unavailable(said, retry_after_s=err.retry_after_s) from err
         except TooLarge as err:
             raise UnexpectedResponse(f"the MASA's answer: {err.reason}", section=_SECTION) from err
+
+    def check(self) -> None:
+        self._client.check()
 
     async def close(self) -> None:
         await self._client.close()

@@ -149,6 +149,10 @@ class HTTPSource:
             return await self._ask(self._target(idevid_issuer, serial_number, spki_sha256))
         return found
 
+    async def check(self) -> None:
+        """See :class:`registrar_plugin.health.port.Checkable`."""
+        self._client.check()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
@@ -168,7 +172,7 @@ class HTTPSource:
             )
         except Unavailable as err:
             raise Unavailable(
-                f"{self._host} does not answer: {err.reason}", retry_after_s=_USUAL_RETRY_S
+                f"{self._host} does not answer: {err.reason}", retry_after_s=err.retry_after_s
             ) from err
         except PeerError as err:
             raise self._no_answer(err.reason) from err

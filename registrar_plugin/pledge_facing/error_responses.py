@@ -36,11 +36,11 @@ BRSKI_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
     errors.NotIssuableByMASA: 406,
     errors.NotUnderstoodByMASA: 415,
     errors.AddressNotAllowed: 403,
-    errors.UnexpectedResponse: 502,  # the MASA's fault, not the pledge's
+    errors.UnexpectedResponse: 503,  # the MASA's fault: like silence, it may pass
     errors.TooManyRequests: 503,
     errors.Unavailable: 503,
     errors.CredentialsRefused: 503,  # the MASA's 401 is no word on the pledge
-    errors.WrongContext: 503,
+    errors.LocalError: 503,  # a key or file of ours, a TLS context that is not: no request's fault
     errors.PeerError: 400,
     errors.Refused: 403,
 }
@@ -54,11 +54,11 @@ EST_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
     errors.UnknownFormat: 415,
     errors.TooLarge: 413,
     errors.SlowPeer: 408,
-    errors.UnexpectedResponse: 502,
+    errors.UnexpectedResponse: 503,
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,
     errors.CredentialsRefused: 503,
-    errors.WrongContext: 503,
+    errors.LocalError: 503,  # a key or file of ours, a TLS context that is not: no request's fault
     errors.PeerError: 400,
     errors.Refused: 403,
 }

@@ -16,6 +16,7 @@ from sqlalchemy import (
     select,
 )
 
+from brski.edge.atomic_file import check_room
 from brski.edge.sql_writer import Writer
 from brski.errors import DeviceAmbiguous, StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
@@ -39,6 +40,7 @@ from registrar_plugin.store.schema import (
 )
 from registrar_plugin.telemetry.events import Event, EventKind
 
+ROOM_OCTETS: Final = 1 << 20  # ours: less is as good as none, since a log grows in steps
 PACE_S: Final = 0.025  # ours: an onboarding waits for eight commits, a device for seconds
 
 
@@ -242,6 +244,15 @@ class SQLiteJournal:
             )
         rows = await self._writer.read_aside(lambda db: list(db.execute(query)))
         return tuple(event_of(row) for row in reversed(rows))
+
+    async def check(self) -> None:
+        """Raise unless the journal can be written: by a write, and by a look at the disk's room.
+
+        Raises:
+            Unavailable, StateError: as :meth:`brski.edge.sql_writer.Writer.change`.
+        """
+        check_room(self._writer.path, octets=ROOM_OCTETS)
+        await self._writer.change(lambda db: db.execute(f"PRAGMA user_version = {VERSION}"))
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""
