@@ -201,6 +201,10 @@ class VoucherRejected(Refused):
     """The pledge reported that it does not accept the voucher (RFC 8995 §5.7)."""
 
 
+class LDevIDRevoked(Refused):
+    """A person has revoked the device's certificates; nothing is issued until it onboards anew."""
+
+
 class NotSignedHere(Refused):
     """Data that a device's key is not for; its signer does not sign it."""
 

@@ -38,6 +38,7 @@ from registrar_plugin.cli_common import (
     the_one,
     with_journal,
 )
+from registrar_plugin.cli_revoke import revoke
 from registrar_plugin.composition import manifest_source, open_registrar
 from registrar_plugin.oem_source.manifest import load_file
 from registrar_plugin.server import serve_registrar
@@ -209,6 +210,7 @@ app.add_typer(cli_ca.app, name="ca")
 app.command()(waiting)
 app.command()(approve)
 app.command()(deny)
+app.command()(revoke)
 
 
 def _event_document(event: Event) -> dict[str, object]:

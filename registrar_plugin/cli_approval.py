@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +21,7 @@ from registrar_plugin.cli_common import (
     AsJSON,
     Issuer,
     SettingsFile,
+    operator,
     tell_ambiguous,
     the_one,
     with_journal,
@@ -96,7 +95,7 @@ def _decide(
     async def decide(opened: SQLiteJournal) -> Approval:
         approvals = SQLiteApprovals(opened.writer)
         device = await _meant(opened, approvals, serial_number, issuer)
-        by = _who()
+        by = operator()
         return await approvals.decide(
             device, decision, by=by, note=note, event=_event(device, decision, by, note)
         )
@@ -138,15 +137,6 @@ def _event(device: DeviceKey, decision: Decision, by: str, note: str) -> Event:
         reason=f"{decision} by {by}" + (f": {note}" if note else ""),
         details={"decision": decision.value, "by": by, "note": note},
     )
-
-
-def _who() -> str:
-    """The account that this command runs under; an operator's own word for it is not asked."""
-    number = os.getuid()
-    try:
-        return f"{pwd.getpwuid(number).pw_name} (uid {number})"
-    except KeyError:
-        return f"uid {number}"
 
 
 def _document(entry: Approval) -> dict[str, object]:

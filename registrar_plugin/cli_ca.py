@@ -9,12 +9,48 @@ from typing import Annotated
 import typer
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from brski.edge.adapters import open_adapter
 from brski.edge.atomic_file import write_atomically
+from brski.edge.settings import load_settings
 from brski.edge.signers.file import load_private_key, load_signer, pem_of, write_private_key
 from brski.edge.signers.key import KeySigner
+from brski.errors import SettingsError
+from registrar_plugin.adapters import CA_BACKENDS
+from registrar_plugin.ca_backend.crl import PublishedCRL
 from registrar_plugin.ca_backend.rollover import make_rollover
+from registrar_plugin.clerk import Clerk
+from registrar_plugin.cli_common import USUAL, SettingsFile, with_journal
+from registrar_plugin.revocation.opening import open_keeper, write_crl
+from registrar_plugin.settings import RegistrarSettings
+from registrar_plugin.store.sqlite import SQLiteJournal
 
 app = typer.Typer(help="The domain's CA.", no_args_is_help=True)
+
+
+@app.command()
+def crl(
+    settings: SettingsFile = USUAL,
+    out: Annotated[Path | None, typer.Option(help="Write it here, too; .pem for PEM.")] = None,
+) -> None:
+    """Sign a new revocation list now, in the journal's order, and put it where [crl] says."""
+    loaded = load_settings(settings, RegistrarSettings)
+    wanted = loaded.crl
+    if wanted is None:
+        raise SettingsError(f"{settings} has no table [crl]", hint="docs/ca.md explains it")
+
+    async def sign(journal: SQLiteJournal) -> PublishedCRL:
+        ca = open_adapter(CA_BACKENDS, loaded.ca, source=settings, where="ca")
+        clerk = Clerk(journal, lambda: datetime.now(UTC))  # noqa: TID251 - the edge
+        try:
+            keeper = open_keeper(wanted, ca=ca, journal=journal, clerk=clerk)
+            return await keeper.refresh(now_anyway=True)
+        finally:
+            await ca.close()
+
+    signed = with_journal(settings, sign)
+    if out is not None:
+        write_crl(out, signed.octets)
+    typer.echo(f"CRL {signed.number}, next update {signed.next_update:%Y-%m-%d %H:%M:%S}Z")
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -86,3 +88,12 @@ def tell_ambiguous(several: Ambiguous) -> int:
     for device in several.devices:
         typer.echo(f"  --issuer {device.idevid_issuer.hex()}", err=True)
     return MISUSE
+
+
+def operator() -> str:
+    """The account that this command runs under; an operator's own word for it is not asked."""
+    number = os.getuid()
+    try:
+        return f"{pwd.getpwuid(number).pw_name} (uid {number})"
+    except KeyError:
+        return f"uid {number}"

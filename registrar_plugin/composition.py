@@ -46,6 +46,8 @@ from registrar_plugin.oem_source.port import DeviceRecordSource
 from registrar_plugin.registrar import Registrar
 from registrar_plugin.reports import EnrollmentReports
 from registrar_plugin.restart import complete_open_intents
+from registrar_plugin.revocation.opening import open_list
+from registrar_plugin.revocation.web import PublishedList
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.settings import (
     ManufacturerSettings,
@@ -70,12 +72,15 @@ class MountableRegistrar:
     front: InProcessFront
     identity: IdentityVerifier  # for a host that has its own requestvoucher
     readiness: Readiness
+    crl: PublishedList | None
     stack: AsyncExitStack
     take_up: Callable[[], Awaitable[None]]
 
     async def start(self) -> None:
         """Complete what an earlier run intended and did not finish."""
         await self.take_up()
+        if self.crl is not None:
+            self.stack.push_async_callback(self.crl.start())
 
     def ssl_context(self) -> ssl.SSLContext:
         """The TLS context that the host's listener must use: it asks for a client certificate,
@@ -185,6 +190,7 @@ def open_registrar(
         identity=identity,
         readiness=readiness,
         stack=stack,
+        crl=open_list(settings.crl, ca=ca, journal=journal, clerk=clerk),
         take_up=partial(complete_open_intents, journal, clerk, completers),
     )
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from brski.errors import Unavailable
+from brski.errors import LDevIDRevoked, LocalError, Unavailable
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.store.port import Intent, IntentKind, Journal
 from registrar_plugin.telemetry.events import EventKind
@@ -28,8 +28,11 @@ async def complete_open_intents(
     for intent in await journal.open_intents():
         try:
             is_complete = await completers[intent.kind](intent)
-        except Unavailable as silent:
-            log.warning("open intent kept", extra={"reason": str(silent)})
+        except LDevIDRevoked as ended:
+            log.warning("open intent ended", extra={"reason": str(ended)})
+            continue
+        except (Unavailable, LocalError) as kept:  # a CA that is silent, or was exchanged since
+            log.warning("open intent kept", extra={"reason": str(kept)})
             continue
         if is_complete:
             details = {"intent": intent.kind.value}

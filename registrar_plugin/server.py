@@ -12,6 +12,7 @@ from registrar_plugin.composition import MountableRegistrar, open_registrar
 from registrar_plugin.health.web import add_health, healthy
 from registrar_plugin.identity.budget import subnet_of
 from registrar_plugin.plugin import setup
+from registrar_plugin.revocation.web import PublishedList
 from registrar_plugin.settings import ListenSettings, RegistrarSettings
 
 
@@ -37,6 +38,8 @@ def listeners_of(registrar: MountableRegistrar, listen: ListenSettings) -> list[
     listeners = [_for_pledges(registrar, listen)]
     if listen.management is not None:
         listeners.append(_for_operators(registrar, listen.management))
+    if registrar.crl is not None and registrar.crl.listen is not None:
+        listeners.append(_for_relying_parties(registrar.crl, registrar.crl.listen, listen))
     return listeners
 
 
@@ -49,8 +52,19 @@ def _for_pledges(registrar: MountableRegistrar, listen: ListenSettings) -> Liste
         app=app,
         listen=listen.pledges,
         ssl_context=registrar.ssl_context(),
-        cap=AddressCap(connections=listen.connections_per_address, group=subnet_of),
+        cap=_cap(listen),
     )
+
+
+def _for_relying_parties(crl: PublishedList, listen: str, caps: ListenSettings) -> Listener:
+    """Plain HTTP, for who checks certificates: nothing there but the signed list."""
+    app = web.Application()
+    crl.mount(app)
+    return Listener(name="crl", app=app, listen=listen, ssl_context=None, cap=_cap(caps))
+
+
+def _cap(listen: ListenSettings) -> AddressCap:
+    return AddressCap(connections=listen.connections_per_address, group=subnet_of)
 
 
 def _for_operators(registrar: MountableRegistrar, listen: str) -> Listener:

@@ -109,6 +109,16 @@ class OnDemandSettings(Settings):
     retry_after_s: int = Field(default=10, ge=1, le=60)  # RFC 8995 §5.6 caps it at a minute
 
 
+class CRLSettings(Settings):
+    """``[crl]``: where the domain's revocation list is, and how long one lasts."""
+
+    path: str = Field(default="/crl", pattern=r"^/[A-Za-z0-9._/-]+$")  # on every listener
+    listen: Listen | None = None  # plain HTTP, besides
+    file: Path | None = None  # PEM if its name ends so, else DER
+    validity_h: int = Field(default=168, ge=1, le=8_784)
+    superseded: bool = False
+
+
 class RegistrarSettings(Settings):
     """The whole file."""
 
@@ -123,3 +133,4 @@ class RegistrarSettings(Settings):
     audit_log: AuditLogSettings = AuditLogSettings()
     look_ups: LookUpSettings = LookUpSettings()
     on_demand: OnDemandSettings = OnDemandSettings()
+    crl: CRLSettings | None = None  # none: revocations are known here alone

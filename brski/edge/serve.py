@@ -53,7 +53,7 @@ class Listener:
     name: str  # for log, announcement and tests
     app: web.Application  # the same one may stand behind several listeners
     listen: str  # "host:port" or "fd:N", see brski.edge.listen
-    ssl_context: ssl.SSLContext | None  # None: plain HTTP, for loopback alone
+    ssl_context: ssl.SSLContext | None  # None: plain HTTP, for loopback and what is public
     handshake_timeout_s: float = HANDSHAKE_S
     keepalive_timeout_s: float = KEEPALIVE_S
     cap: AddressCap | None = None  # of connections that one peer address may hold; None: no bound

@@ -129,6 +129,8 @@ class PublishedCRL:
 
     number: int
     octets: bytes  # DER CertificateList
+    issuer: bytes  # DER Name
+    key_identifier: bytes
     this_update: datetime
     next_update: datetime
 
@@ -145,11 +147,17 @@ def parse_crl(octets: bytes) -> PublishedCRL:
     try:
         crl = x509.load_der_x509_crl(octets)
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        authority = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
         next_update = crl.next_update_utc
     except (ValueError, x509.ExtensionNotFound) as err:
         raise StateError("what the journal holds as a CRL is none of ours") from err
-    if next_update is None:
-        raise StateError("what the journal holds as a CRL has no nextUpdate")
+    if next_update is None or authority.key_identifier is None:
+        raise StateError("what the journal holds as a CRL has no nextUpdate, or no key")
     return PublishedCRL(
-        number=number, octets=octets, this_update=crl.last_update_utc, next_update=next_update
+        number=number,
+        octets=octets,
+        issuer=crl.issuer.public_bytes(),
+        key_identifier=authority.key_identifier,
+        this_update=crl.last_update_utc,
+        next_update=next_update,
     )

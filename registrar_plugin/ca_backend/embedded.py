@@ -187,6 +187,13 @@ class EmbeddedCA:
         octets = encode_certificate(intent, self._algorithm, self._signer.sign(intent))
         return x509.load_der_x509_certificate(octets)
 
+    @property
+    def crl_issuer(self) -> CRLIssuer:
+        """See :attr:`~registrar_plugin.ca_backend.port.CRLSigner.crl_issuer`."""
+        if not self._issuing.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign:
+            raise KeyUnusable("the issuing certificate may not sign revocation lists (cRLSign)")
+        return self._crl_issuer
+
     def prepare_crl(
         self,
         revoked: Sequence[RevokedCertificate],
@@ -197,7 +204,7 @@ class EmbeddedCA:
     ) -> bytes:
         """See :meth:`~registrar_plugin.ca_backend.port.CRLSigner.prepare_crl`."""
         return encode_tbs_crl(
-            self._crl_issuer,
+            self.crl_issuer,
             revoked,
             number=number,
             this_update=this_update,
@@ -206,15 +213,9 @@ class EmbeddedCA:
 
     async def complete_crl(self, intent: bytes) -> bytes:
         """See :meth:`~registrar_plugin.ca_backend.port.CRLSigner.complete_crl`."""
-        if not _may_sign_crls(self._issuing):
-            raise KeyUnusable("the issuing certificate may not sign revocation lists (cRLSign)")
-        if self._issuer not in intent:
+        if self.crl_issuer.name not in intent:
             raise StateError("an open CRL names an issuer that is not this CA")
         return encode_crl(intent, self._algorithm, self._signer.sign(intent))
-
-    def issued(self, certificate: x509.Certificate) -> bool:
-        """See :meth:`~registrar_plugin.ca_backend.port.CRLSigner.issued`."""
-        return certificate.issuer.public_bytes() == self._issuer
 
     async def close(self) -> None:
         """Nothing to give back."""
@@ -235,10 +236,6 @@ def _check_issuing(chain: Sequence[x509.Certificate]) -> None:
         raise KeyUnusable("the issuing certificate is not that of a CA") from err
     if not (constraints.ca and usage.key_cert_sign):
         raise KeyUnusable("the issuing certificate may not sign certificates")
-
-
-def _may_sign_crls(issuing: x509.Certificate) -> bool:
-    return issuing.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
 
 
 def _random_serial() -> bytes:

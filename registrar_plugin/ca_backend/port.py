@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from cryptography import x509
 
 from brski.pki.signer import PublicKey
-from registrar_plugin.ca_backend.crl import RevokedCertificate
+from registrar_plugin.ca_backend.crl import CRLIssuer, RevokedCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,13 @@ class CABackend(Protocol):
 class CRLSigner(Protocol):
     """What a CA that signs its own revocation lists can do besides; in two steps as above."""
 
-    def issued(self, certificate: x509.Certificate) -> bool:
-        """Whether *certificate* names this CA as its issuer, and so belongs into its lists."""
+    @property
+    def crl_issuer(self) -> CRLIssuer:
+        """Who stands in its lists.
+
+        Raises:
+            KeyUnusable: this CA may not sign lists (keyUsage without cRLSign).
+        """
 
     def prepare_crl(
         self,
@@ -92,7 +97,7 @@ class CRLSigner(Protocol):
         """Sign *intent*; DER CertificateList.
 
         Raises:
-            KeyUnusable: this CA may not sign lists (keyUsage without cRLSign).
+            KeyUnusable: as :attr:`crl_issuer`.
             StateError: *intent* is another CA's.
             Unavailable: whoever holds the key does not answer.
         """

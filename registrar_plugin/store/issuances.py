@@ -45,6 +45,7 @@ class Issuances(Protocol):
 
         Raises:
             WrongOrder: the LDevID that it renews is not accepted (any more).
+            LDevIDRevoked: a revocation has ended the onboarding that stands, or this very intent.
         """
 
     async def of_request(self, device: DeviceKey, csr_digest: bytes) -> Issuance:

@@ -120,6 +120,9 @@ class Journal(Protocol):
         Returns:
             The certificate that stands, DER: the stored one when the same intent was completed
             before.
+
+        Raises:
+            LDevIDRevoked: a revocation came between; the certificate is stored as a revoked one.
         """
 
     async def set_voucher_status(
@@ -136,7 +139,9 @@ class Journal(Protocol):
         """Those without a result, oldest first; a restart completes them."""
 
     async def certificate_by_digest(self, certificate_sha256: bytes) -> IssuedCertificate | None:
-        """The LDevID whose DER has this SHA-256, whatever its state."""
+        """The LDevID whose DER has this SHA-256, whatever its state, as it is on the disk now:
+        another process may have revoked it.
+        """
 
     async def certificate_for_csr(
         self, device: DeviceKey, csr_digest: bytes

@@ -15,41 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from registrar_plugin.identity.model import DeviceKey
-from registrar_plugin.store.port import IssuedCertificate, Onboarding
+from registrar_plugin.store.port import Onboarding
 
 KEEP_S: Final = 5.0  # ours: so long may a change of another process go unseen
 _LIMIT: Final = 512  # ours: some 20 kB each
-
-
-class RecentCertificates:
-    """The LDevID that a device has just got, by the SHA-256 of its DER: the accepted one.
-
-    Args:
-        clock: monotonic seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._issued: OrderedDict[bytes, tuple[IssuedCertificate, float]] = OrderedDict()
-        self._of_device: dict[DeviceKey, bytes] = {}
-
-    def get(self, certificate_sha256: bytes) -> IssuedCertificate | None:
-        """The certificate of this digest, if it is known that it is accepted."""
-        with self._lock:
-            certificate, since_s = self._issued.get(certificate_sha256, (None, 0.0))
-            return certificate if self._clock() - since_s <= KEEP_S else None
-
-    def issued(self, certificate: IssuedCertificate, certificate_sha256: bytes) -> None:
-        """*certificate* has become the accepted one of its device; a former one is forgotten."""
-        with self._lock:
-            former = self._of_device.pop(certificate.device, certificate_sha256)
-            self._issued.pop(former, None)
-            self._issued[certificate_sha256] = certificate, self._clock()
-            self._of_device[certificate.device] = certificate_sha256
-            if len(self._issued) > _LIMIT:
-                _, (oldest, _) = self._issued.popitem(last=False)
-                del self._of_device[oldest.device]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from sqlalchemy import (
 
 from brski.edge.atomic_file import check_room
 from brski.edge.sql_writer import Writer
-from brski.errors import DeviceAmbiguous, StateError, WrongOrder
+from brski.errors import DeviceAmbiguous, LDevIDRevoked, StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store import statements as sql
 from registrar_plugin.store.append import append_events
 from registrar_plugin.store.intents import put_intent, put_result
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Onboarding
-from registrar_plugin.store.recent import RecentCertificates, RecentOnboardings
+from registrar_plugin.store.recent import RecentOnboardings
 from registrar_plugin.store.rows import (
     certificate_of,
     event_of,
@@ -37,6 +37,11 @@ from registrar_plugin.store.schema import (
     GROWN_FROM,
     METADATA,
     VERSION,
+)
+from registrar_plugin.store.sqlite_revocation import (
+    is_ended,
+    supersede,
+    withdraw_at_birth,
 )
 from registrar_plugin.telemetry.events import Event, EventKind
 
@@ -58,7 +63,6 @@ class SQLiteJournal:
     def __init__(self, path: Path) -> None:
         self._writer = Writer(path, METADATA, version=VERSION, grown_from=GROWN_FROM, pace_s=PACE_S)
         self._recent = RecentOnboardings(time.monotonic)
-        self._issued = RecentCertificates(time.monotonic)
 
     @property
     def writer(self) -> Writer:
@@ -175,7 +179,12 @@ class SQLiteJournal:
             if not put_result(db, intent, certificate.certificate):
                 (stored,) = db.execute(sql.GET_RESULT, {"intent_id": intent.id}).fetchone()
                 return stored, False
-            db.execute(sql.SUPERSEDE, _device(certificate.device))
+            ended = is_ended(db, certificate.device, intent.id)
+            if ended:
+                withdraw_at_birth(db, certificate.device, digest, certificate.issued_at)
+            else:
+                supersede(db, certificate.device, certificate.issued_at)
+                db.execute(sql.SUPERSEDE, _device(certificate.device))
             db.execute(
                 sql.PUT_CERTIFICATE,
                 {
@@ -185,18 +194,17 @@ class SQLiteJournal:
                     "certificate": certificate.certificate,
                     "csr_digest": certificate.csr_digest,
                     "spki_sha256": certificate.spki_sha256,
-                    "state": certificate.state,
+                    "state": "revoked" if ended else certificate.state,
                     "issued_at": microseconds(certificate.issued_at),
                 },
             )
             append_events(db, events)
-            return certificate.certificate, True
+            return certificate.certificate, ended
 
-        def done(result: tuple[bytes, bool]) -> None:
-            if result[1]:
-                self._issued.issued(certificate, digest)
-
-        return (await self._writer.change(work, done=done))[0]
+        octets, ended = await self._writer.change(work)
+        if ended:
+            raise LDevIDRevoked("the device's certificates were revoked while this one was made")
+        return octets
 
     async def open_intents(self) -> tuple[Intent, ...]:
         """Those without a result, oldest first."""
@@ -204,8 +212,6 @@ class SQLiteJournal:
 
     async def certificate_by_digest(self, certificate_sha256: bytes) -> IssuedCertificate | None:
         """The LDevID whose DER has this SHA-256, whatever its state."""
-        if (known := self._issued.get(certificate_sha256)) is not None:
-            return known
         row = self._one(sql.GET_CERTIFICATE, {"digest": certificate_sha256})
         return None if row is None else certificate_of(row)
 

@@ -32,6 +32,7 @@ from registrar_plugin.store.issuances import Issuance
 from registrar_plugin.store.port import Intent, IntentKind
 from registrar_plugin.store.rows import certificate_of, microseconds
 from registrar_plugin.store.schema import INTENTS, METADATA
+from registrar_plugin.store.sqlite_revocation import check_not_ended
 from registrar_plugin.telemetry.events import Event
 
 ISSUANCES: Final = Table(  # an intent without a row here has the issuance whose fields are empty
@@ -86,6 +87,7 @@ class SQLiteIssuances:
         def work(db: sqlite3.Connection) -> tuple[Intent, Issuance]:
             at = _stamp(events)
             intent, is_new = put_intent(db, at, IntentKind.LDEVID, device, octets, csr_digest)
+            check_not_ended(db, device, intent.id)
             if not is_new:
                 row = db.execute(_GET, _request(device, csr_digest)).fetchone()
                 return intent, _issuance_of(row)

@@ -30,6 +30,8 @@ class EventKind(enum.StrEnum):
     LDEVID_INTENT = "ldevid-intent"  # about to be signed
     LDEVID = "ldevid"  # issued
     ENROLL_STATUS = "enroll-status"  # what the pledge said of it (§5.9.4)
+    REVOCATION = "revocation"  # a person withdrew a device's certificates
+    CRL = "crl"  # a revocation list is to be signed, or was
     RESTART = "restart"  # an intent of an earlier run was completed
     ALARM = "alarm"  # a person should look
 

@@ -62,6 +62,11 @@ PLANTED = [
     ),
     ("ports-know-no-adapter", "device_client/transport/port.py", "import brski.edge.signers.key"),
     (
+        "ports-know-no-adapter",
+        "registrar_plugin/revocation/keeper.py",
+        "import registrar_plugin.ca_backend.embedded",
+    ),
+    (
         "the-seed-stays-in-the-tee",
         "device_client/identity/from_tee.py",
         "import device_client.identity.from_seed",

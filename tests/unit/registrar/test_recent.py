@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store import recent
-from registrar_plugin.store.port import IssuedCertificate, Onboarding
-from registrar_plugin.store.recent import KEEP_S, RecentCertificates, RecentOnboardings
+from registrar_plugin.store.port import Onboarding
+from registrar_plugin.store.recent import KEEP_S, RecentOnboardings
 
 
 class Clock:
@@ -116,51 +115,3 @@ def test_memory_is_bounded(known: RecentOnboardings, monkeypatch: pytest.MonkeyP
     assert known.get_by_key(two.idevid_spki_sha256) is None
     assert known.get(one.device) == replace(one, voucher_status=True)
     assert known.get(three.device) == three
-
-
-def certificate(device: DeviceKey, octets: bytes) -> tuple[IssuedCertificate, bytes]:
-    digest = hashlib.sha256(octets).digest()
-    issued = IssuedCertificate(
-        device=device,
-        certificate=octets,
-        csr_digest=digest,
-        spki_sha256=digest,
-        state="active",
-        issued_at=datetime(2026, 3, 1, tzinfo=UTC),
-    )
-    return issued, digest
-
-
-def test_certificate_just_issued_is_known_for_a_while(clock: Clock) -> None:
-    """By the digest of its DER; not for longer than a change of another process may go unseen."""
-    known = RecentCertificates(clock)
-    issued, digest = certificate(ONE.device, b"cert")
-    known.issued(issued, digest)
-    assert known.get(digest) == issued
-    assert known.get(bytes(32)) is None
-    clock.now_s += KEEP_S + 0.1
-    assert known.get(digest) is None
-
-
-def test_replaced_certificate_is_not_said_to_be_active(clock: Clock) -> None:
-    """The former LDevID of a device is asked of the database, which has it superseded."""
-    known = RecentCertificates(clock)
-    first, second = certificate(ONE.device, b"first"), certificate(ONE.device, b"second")
-    other = certificate(onboarding("SN-2").device, b"other")
-    for one in (first, other, second):
-        known.issued(*one)
-    assert known.get(first[1]) is None
-    assert known.get(second[1]) == second[0]
-    assert known.get(other[1]) == other[0]
-
-
-def test_memory_of_certificates_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest makes room, and can come again."""
-    monkeypatch.setattr(recent, "_LIMIT", 2)
-    known = RecentCertificates(clock)
-    three = [certificate(onboarding(name).device, name.encode()) for name in ("A", "B", "C")]
-    for one in three:
-        known.issued(*one)
-    assert [known.get(digest) is not None for _, digest in three] == [False, True, True]
-    known.issued(*three[0])
-    assert known.get(three[0][1]) == three[0][0]

@@ -1,0 +1,183 @@
+"""Keeps the domain's revocation list true: a new one at each revocation, and in time.
+
+Nothing is signed that is not in the journal, and nothing published before it is there. Numbers only
+grow, whoever takes them: the registrar that runs, and a command beside it, work on one journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+
+from brski.errors import OnboardingError, StateError
+from registrar_plugin.ca_backend.crl import PublishedCRL, Reason, RevokedCertificate, parse_crl
+from registrar_plugin.ca_backend.port import CRLSigner
+from registrar_plugin.clerk import Clerk
+from registrar_plugin.store.revocation import (
+    RevocationList,
+    RevocationLists,
+    Withdrawals,
+    Withdrawn,
+    WithdrawnCertificate,
+)
+from registrar_plugin.telemetry.events import Event, EventKind
+
+log = logging.getLogger(__name__)
+
+POLL_S: Final = 2.0  # ours: so long a revocation of another process may go unpublished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CRLPolicy:
+    """What the domain's lists say, and for how long."""
+
+    validity: timedelta = timedelta(days=7)  # a new one comes when half of it is over
+    superseded: bool = False  # list certificates that a renewal has replaced, too
+
+
+class CRLKeeper:
+    """One CA's lists.
+
+    Args:
+        publish: puts a signed list, DER, where else it shall be; called when it has changed.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca: CRLSigner,
+        withdrawals: Withdrawals,
+        lists: RevocationLists,
+        clerk: Clerk,
+        policy: CRLPolicy,
+        publish: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
+        self._ca = ca
+        self._withdrawals = withdrawals
+        self._lists = lists
+        self._clerk = clerk
+        self._policy = policy
+        self._publish = publish
+        self._current: PublishedCRL | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def current(self) -> PublishedCRL | None:
+        """The list that stands; None before the first :meth:`refresh`."""
+        return self._current
+
+    async def refresh(self, *, now_anyway: bool = False) -> PublishedCRL:
+        """Complete what was begun; sign a new list if one is due, or *now_anyway*.
+
+        Raises:
+            OnboardingError: CA, journal or disk; what stood stays published.
+        """
+        async with self._lock:
+            standing = await self._standing()
+            if now_anyway or standing is None or await self._is_due(*standing):
+                current = await self._issue()
+            else:
+                current = standing[1]
+            if self._current != current:
+                self._publish(current.octets)
+                self._current = current
+            return current
+
+    async def keep(self, *, poll_s: float = POLL_S) -> None:
+        """Refresh until cancelled; a failure is logged and tried again."""
+        while True:
+            try:
+                await self.refresh()
+            except OnboardingError as err:
+                log.exception("revocation list not renewed", extra={"reason": str(err)})
+            await asyncio.sleep(poll_s)
+
+    async def _standing(self) -> tuple[RevocationList, PublishedCRL] | None:
+        """The last list of this CA, with one that was only intended completed."""
+        last = await self._lists.last()
+        if last is not None and last.result is None:
+            await self._complete(last)
+        signed = await self._lists.last_signed()
+        if signed is None or signed.result is None:
+            return None
+        published = parse_crl(signed.result)
+        issuer = self._ca.crl_issuer
+        if (published.issuer, published.key_identifier) != (issuer.name, issuer.key_identifier):
+            return None  # the CA has been exchanged
+        return signed, published
+
+    async def _is_due(self, signed: RevocationList, published: PublishedCRL) -> bool:
+        half = (published.next_update - published.this_update) / 2
+        if self._clerk.now() >= published.this_update + half:
+            return True
+        return signed.mark != await self._withdrawals.mark()
+
+    async def _issue(self) -> PublishedCRL:
+        while True:
+            withdrawn = await self._withdrawals.all()
+            last = await self._lists.last()
+            intended = self._lay_out(withdrawn, await self._lists.last_signed(), last)
+            if await self._lists.intend(intended, self._event(intended, "intended")):
+                break  # else another process has taken the number
+        await self._complete(intended)
+        signed = await self._lists.last_signed()
+        if signed is None or signed.result is None:
+            raise StateError("the revocation list that was just signed is not in the journal")
+        return parse_crl(signed.result)
+
+    def _lay_out(
+        self, withdrawn: Withdrawn, signed: RevocationList | None, last: RevocationList | None
+    ) -> RevocationList:
+        now = self._clerk.now()
+        number = 1 if last is None else last.number + 1
+        since = now if signed is None or signed.result is None else _this_update(signed.result)
+        octets = self._ca.prepare_crl(
+            self._entries(withdrawn, since=min(since, now)),
+            number=number,
+            this_update=now,
+            next_update=now + self._policy.validity,
+        )
+        return RevocationList(number=number, octets=octets, mark=withdrawn.mark, result=None)
+
+    def _entries(self, withdrawn: Withdrawn, *, since: datetime) -> list[RevokedCertificate]:
+        """Those of this CA that had not ended when the list before came (RFC 5280 §3.3)."""
+        issuer = self._ca.crl_issuer.name
+        found = []
+        for each in withdrawn.certificates:
+            if each.reason is Reason.SUPERSEDED and not self._policy.superseded:
+                continue
+            certificate = x509.load_der_x509_certificate(each.certificate)
+            if certificate.issuer.public_bytes() == issuer and (
+                certificate.not_valid_after_utc >= since
+            ):
+                found.append(_entry(certificate, each))
+        return found
+
+    async def _complete(self, intended: RevocationList) -> None:
+        try:
+            signed = await self._ca.complete_crl(intended.octets)
+        except StateError:  # of the CA before: its number is used up, no more
+            log.warning("a list of another CA stays unsigned", extra={"number": intended.number})
+            return
+        await self._lists.complete(intended.number, signed, self._event(intended, "signed"))
+        log.info("revocation list signed", extra={"number": intended.number})
+
+    def _event(self, crl: RevocationList, what: str) -> Event:
+        details = {"number": str(crl.number), "step": what}
+        return self._clerk.event(EventKind.CRL, None, details=details)
+
+
+def _this_update(octets: bytes) -> datetime:
+    return parse_crl(octets).this_update
+
+
+def _entry(certificate: x509.Certificate, withdrawn: WithdrawnCertificate) -> RevokedCertificate:
+    return RevokedCertificate(
+        serial=certificate.serial_number, at=withdrawn.at, reason=withdrawn.reason
+    )
