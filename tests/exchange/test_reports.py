@@ -56,15 +56,13 @@ async def test_what_an_enrollment_report_came_over_is_written_down(tmp_path: Pat
         device = world.make_device()
         issued = await world.onboard(device)
         over_idevid, over_ldevid = world.connection(device.shown), world.connection([issued])
-        await world.enrolling.enroll_status(Status(status=False, reason="no"), over_idevid)
-        await world.enrolling.enroll_status(Status(status=True, version=3), over_ldevid)
+        await world.reports.enroll_status(Status(status=False, reason="no"), over_idevid)
+        await world.reports.enroll_status(Status(status=True, version=3), over_ldevid)
         with pytest.raises(WrongOrder):
-            await world.enrolling.enroll_status(Status(status=True), over_idevid)
+            await world.reports.enroll_status(Status(status=True), over_idevid)
         stranger = world.make_device("SN-2", listed=False)
         with pytest.raises(NotAuthenticated):
-            await world.enrolling.enroll_status(
-                Status(status=True), world.connection(stranger.shown)
-            )
+            await world.reports.enroll_status(Status(status=True), world.connection(stranger.shown))
         lines = await world.journal.events(kind=EventKind.ENROLL_STATUS)
         assert [line.details.get("client_certificate") for line in lines] == [
             "idevid",
