@@ -14,6 +14,7 @@ from brski.edge.cli import REFUSED, configure_logging, harden_process, print_jso
 from brski.edge.serve import run_loop
 from brski_lab import proxy_cli, vendor_cli
 from brski_lab.demo import Demo, run_demo
+from brski_lab.inspect_cli import inspect_file
 from brski_lab.report import Timeline, as_document, print_closing
 from brski_lab.tpm_vendor import wrap_for_tpm
 from device_client.identity.from_seed import load_fuse
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(vendor_cli.mint)
 app.command(name="build-list")(vendor_cli.build_list)
 app.command()(vendor_cli.derive)
+app.command(name="inspect")(inspect_file)
 app.command()(proxy_cli.proxy)
 
 
