@@ -15,6 +15,7 @@ from brski_lab.inspecting.description import Description, Fact, Facts, refusal
 from brski_lab.inspecting.kind import Kind
 
 _MOST_ITEMS: Final = 256
+_NOTHING_ASKED: Final = b"\x30\x00"
 
 
 def recognises(content: Content) -> bool:
@@ -23,7 +24,7 @@ def recognises(content: Content) -> bool:
     if root is None or root.tag != der.SEQUENCE or len(root.children) > _MOST_ITEMS:
         return False
     if not root.children:
-        return root.octets == content.octets
+        return content.octets == _NOTHING_ASKED
     return all(_is_item(node) for node in root.children)
 
 
