@@ -39,6 +39,7 @@ from registrar_plugin.cli_common import (
     with_journal,
 )
 from registrar_plugin.cli_revoke import revoke
+from registrar_plugin.cli_vouchers import fetch_voucher, renew_vouchers, vouchers
 from registrar_plugin.composition import manifest_source, open_registrar
 from registrar_plugin.oem_source.manifest import load_file
 from registrar_plugin.server import serve_registrar
@@ -211,6 +212,9 @@ app.command()(waiting)
 app.command()(approve)
 app.command()(deny)
 app.command()(revoke)
+app.command(name="fetch-voucher")(fetch_voucher)
+app.command()(vouchers)
+app.command(name="renew-vouchers")(renew_vouchers)
 
 
 def _event_document(event: Event) -> dict[str, object]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from brski.edge.tls_client import https_client_context
 from brski.errors import KeyUnusable, SettingsError
 from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import domain_id, has_extended_key_usage
+from brski.pki.signer import Signer
 from brski.rates import Rate
 from brski.registry import ID_KP_CMC_RA, ID_KP_SERVER_AUTH, VOUCHER_CMS_JSON
 from brski.voucher.cms import CMSSerialization
+from brski.voucher.serialization import VoucherSerialization
 from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES
 from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.approval import AdmissionDesk, WaitingRoom
@@ -40,6 +42,7 @@ from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
+from registrar_plugin.masa_link.port import MASALink
 from registrar_plugin.oem_source.lookup import CachedLookup, LookupLimits
 from registrar_plugin.oem_source.manifest import ManifestSourceSettings
 from registrar_plugin.oem_source.port import DeviceRecordSource
@@ -58,8 +61,22 @@ from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
 from registrar_plugin.store.sqlite_issuances import SQLiteIssuances
+from registrar_plugin.store.sqlite_vouchers import SQLiteStoredVouchers
+from registrar_plugin.stored_vouchers.fetching import VoucherFetcher
+from registrar_plugin.stored_vouchers.renewing import RenewalPolicy, VoucherRenewer
+from registrar_plugin.stored_vouchers.shelf import Use, VoucherShelf
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from registrar_plugin.tls_front.in_process import InProcessFront
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVoucherRooms:
+    """Vouchers fetched ahead: who fetches, renews and hands them out."""
+
+    in_use: bool
+    shelf: VoucherShelf
+    fetcher: VoucherFetcher
+    renewer: VoucherRenewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +90,17 @@ class MountableRegistrar:
     identity: IdentityVerifier  # for a host that has its own requestvoucher
     readiness: Readiness
     crl: PublishedList | None
+    vouchers: StoredVoucherRooms
     stack: AsyncExitStack
     take_up: Callable[[], Awaitable[None]]
 
     async def start(self) -> None:
-        """Complete what an earlier run intended and did not finish."""
+        """Complete what an earlier run intended and did not finish; then keep vouchers fresh."""
         await self.take_up()
         if self.crl is not None:
             self.stack.push_async_callback(self.crl.start())
+        if self.vouchers.in_use:
+            self.vouchers.renewer.start()
 
     def ssl_context(self) -> ssl.SSLContext:
         """The TLS context that the host's listener must use: it asks for a client certificate,
@@ -137,15 +157,19 @@ def open_registrar(
         silent_s=settings.audit_log.wait_s,
     )
     admission = _admission(settings, journal, clerk)
+    serialization = _cms(settings)
+    vouchers = _stored_vouchers(settings, signer, serialization, masa, journal, clerk)
+    stack.push_async_callback(vouchers.renewer.close)
     flow = Registrar(
         identity=identity,
         admission=admission,
         signer=signer,
-        serializations={VOUCHER_CMS_JSON: _cms(settings)},
+        serializations={VOUCHER_CMS_JSON: serialization},
         masa=masa,
         journal=journal,
         clerk=clerk,
         audit=audit,
+        vouchers=vouchers.shelf,
         devices=devices,
         second_use=second_use,
         patience=Patience(
@@ -189,6 +213,7 @@ def open_registrar(
         front=front,
         identity=identity,
         readiness=readiness,
+        vouchers=vouchers,
         stack=stack,
         crl=open_list(settings.crl, ca=ca, journal=journal, clerk=clerk),
         take_up=partial(complete_open_intents, journal, clerk, completers),
@@ -243,6 +268,42 @@ def _admission(settings: RegistrarSettings, journal: SQLiteJournal, clerk: Clerk
 
 def _cms(settings: RegistrarSettings) -> CMSSerialization:
     return CMSSerialization(interoperability=settings.interoperability)
+
+
+def _stored_vouchers(
+    settings: RegistrarSettings,
+    signer: Signer,
+    serialization: VoucherSerialization,
+    masa: MASALink,
+    journal: SQLiteJournal,
+    clerk: Clerk,
+) -> StoredVoucherRooms:
+    stored = settings.stored_vouchers
+    use, vouchers = Use(stored.use), SQLiteStoredVouchers(journal.writer)
+    fetcher = VoucherFetcher(
+        signer=signer,
+        serialization=serialization,
+        masa=masa,
+        vouchers=vouchers,
+        journal=journal,
+        clerk=clerk,
+    )
+    return StoredVoucherRooms(
+        in_use=use is not Use.NEVER,
+        shelf=VoucherShelf(
+            use, vouchers=vouchers, signer=signer, serialization=serialization, clerk=clerk
+        ),
+        fetcher=fetcher,
+        renewer=VoucherRenewer(
+            RenewalPolicy(
+                before=timedelta(seconds=stored.renew_before_s), look_every_s=stored.look_every_s
+            ),
+            fetcher=fetcher,
+            vouchers=vouchers,
+            journal=journal,
+            clerk=clerk,
+        ),
+    )
 
 
 def _check_registrar_certificate(signer: KeySigner, path: Path) -> None:

@@ -42,6 +42,7 @@ from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.masa_link.port import MASAAnswer, MASALink
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.port import Intent, Journal, Onboarding
+from registrar_plugin.stored_vouchers.shelf import VoucherShelf
 from registrar_plugin.telemetry.events import Event, EventKind
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Registrar:
         journal: Journal,
         clerk: Clerk,
         audit: AuditWatch,
+        vouchers: VoucherShelf,
         devices: KnownDevices,
         second_use: SecondUse,
         patience: Patience | None = None,
@@ -91,6 +93,7 @@ class Registrar:
         self._journal = journal
         self._clerk = clerk
         self._audit = audit
+        self._vouchers = vouchers
         self._patience = patience or Patience(PatienceSettings())
         self._devices = devices
         self._second_use = second_use
@@ -214,9 +217,7 @@ class Registrar:
         connection: PledgeConnection,
     ) -> VoucherAnswer:
         async with self._clerk.refusals(EventKind.VOUCHER, connection, verified.device):
-            answer = await self._masa.request_voucher(
-                onboarding.manufacturer, onboarding.masa_url, request, serialization.media_type
-            )
+            answer, source = await self._ask(onboarding, request, serialization)
             voucher = self._judged_answer(answer, verified, serialization)
         assertion = str(voucher.assertion or "")
         await self._journal.complete_voucher(
@@ -224,7 +225,10 @@ class Registrar:
             answer.body,
             answer.media_type,
             self._clerk.event(
-                EventKind.VOUCHER, verified.device, connection, details={"assertion": assertion}
+                EventKind.VOUCHER,
+                verified.device,
+                connection,
+                details={"assertion": assertion, "source": source},
             ),
         )
         self._audit.expect_report(
@@ -240,6 +244,27 @@ class Registrar:
             extra={"serial_number": verified.device.serial_number, "assertion": assertion},
         )
         return VoucherAnswer(body=answer.body, media_type=answer.media_type)
+
+    async def _ask(
+        self, onboarding: Onboarding, request: bytes, serialization: VoucherSerialization
+    ) -> tuple[MASAAnswer, str]:
+        """The MASA's answer, or where it is away, and the policy says so, a stored voucher; and
+        which of the two.
+        """
+        device, manufacturer = onboarding.device, onboarding.manufacturer
+        stored = await self._vouchers.before_asking(device, manufacturer)
+        if stored is not None:
+            return stored, "stored"
+        try:
+            answer = await self._masa.request_voucher(
+                manufacturer, onboarding.masa_url, request, serialization.media_type
+            )
+        except Unavailable:
+            stored = await self._vouchers.in_silence(device, manufacturer)
+            if stored is None:
+                raise
+            return stored, "stored"
+        return answer, "masa"
 
     def _judged_answer(
         self, answer: MASAAnswer, verified: VerifiedIDevID, serialization: VoucherSerialization

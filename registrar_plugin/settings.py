@@ -91,6 +91,14 @@ class AuditLogSettings(Settings):
     wait_s: float = Field(default=60, gt=0, le=86_400)
 
 
+class StoredVoucherSettings(Settings):
+    """``[stored_vouchers]``: vouchers without nonce, fetched before their devices come."""
+
+    use: Literal["never", "masa-silent", "first"] = "never"
+    renew_before_s: float = Field(default=604_800, gt=0)
+    look_every_s: float = Field(default=3600, ge=60)
+
+
 class LookUpSettings(Settings):
     """``[look_ups]``: what strangers may cost."""
 
@@ -131,6 +139,7 @@ class RegistrarSettings(Settings):
     admission: AdmissionSettings = AdmissionSettings()
     approval: ApprovalSettings = ApprovalSettings()
     audit_log: AuditLogSettings = AuditLogSettings()
+    stored_vouchers: StoredVoucherSettings = StoredVoucherSettings()
     look_ups: LookUpSettings = LookUpSettings()
     on_demand: OnDemandSettings = OnDemandSettings()
     crl: CRLSettings | None = None  # none: revocations are known here alone

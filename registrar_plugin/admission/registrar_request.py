@@ -14,7 +14,7 @@ from brski.errors import (
     SerialNumberMismatch,
     VoucherExpired,
 )
-from brski.pki.extensions import decode_idevid_issuer
+from brski.pki.extensions import decode_idevid_issuer, encode_idevid_issuer
 from brski.voucher.key_references import pin_of
 from brski.voucher.model import Voucher, VoucherRequest
 from brski.voucher.rules import registrar_request, same_nonce
@@ -38,6 +38,25 @@ def registrar_voucher_request(verified: VerifiedIDevID, *, created_on: datetime)
             idevid_issuer=verified.device.idevid_issuer,
             created_on=created_on,
         )
+    )
+
+
+def nonceless_request(
+    device: DeviceKey, *, created_on: datetime, former: bytes | None = None
+) -> VoucherRequest:
+    """What the MASA is asked for a device that is not there: no nonce, no request of its own.
+
+    Args:
+        device: from the manufacturer's record or the operator, since no pledge says it.
+        former: the voucher to be renewed, as received (RFC 8366bis §10.1).
+
+    RFC 8995 §3.1, §5.5.
+    """
+    return VoucherRequest(
+        serial_number=device.serial_number,
+        created_on=created_on,
+        idevid_issuer=encode_idevid_issuer(device.idevid_issuer),
+        prior_signed_voucher_request=former,
     )
 
 

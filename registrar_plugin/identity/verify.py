@@ -31,6 +31,7 @@ from brski.idevid.record import DeviceRecord, Presentation
 from brski.pki.keys import spki_of
 from brski.voucher.rules import check_pledge_request
 from brski.voucher.serialization import VoucherSerialization
+from registrar_plugin.identity.announced import Announced, announced_devices
 from registrar_plugin.identity.budget import RateBudget
 from registrar_plugin.identity.judge import (
     Established,
@@ -274,6 +275,25 @@ class IdentityVerifier:
         identified = await self._identify(claim, now=now, only=only, fresh=True)
         _check_same_device(identified.established, device, manufacturer)
         return identified.record
+
+    async def announced(
+        self,
+        manufacturer: str,
+        serial_number: str,
+        *,
+        idevid_issuer: bytes | None = None,
+        now: datetime | None = None,
+    ) -> tuple[Announced, ...]:
+        """Devices of this serial number that need not have come, as their records have them; see
+        :func:`registrar_plugin.identity.announced.announced_devices`.
+        """
+        return await announced_devices(
+            self._configured(manufacturer),
+            self._lookup,
+            serial_number,
+            idevid_issuer=idevid_issuer,
+            now=now or self._clock(),
+        )
 
     async def close(self) -> None:
         """Close the lookup."""

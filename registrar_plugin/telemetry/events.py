@@ -23,6 +23,7 @@ class EventKind(enum.StrEnum):
     APPROVAL = "approval"  # a person is to decide, or has decided
     REGISTRAR_VOUCHER_REQUEST = "registrar-voucher-request"  # signed, to the MASA (§5.5)
     VOUCHER = "voucher"  # the MASA's answer (§5.6)
+    STORED_VOUCHER = "stored-voucher"  # one without nonce, fetched before the device came (§5.5)
     VOUCHER_STATUS = "voucher-status"  # what the pledge said of it (§5.7)
     AUDIT_LOG = "audit-log"  # what the registrar judged of the MASA's log (§5.8)
     ENROLL = "enroll"  # a certificate request (§5.9)

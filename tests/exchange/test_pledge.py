@@ -26,7 +26,7 @@ from brski.voucher.yang_json import (
 )
 from device_client.pledge.attempt import Onboarding
 from device_client.pledge.machine import advance
-from device_client.pledge.messages import Pledge
+from device_client.pledge.messages import Pledge, Policy
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import (
     Answer,
@@ -86,6 +86,7 @@ class Exchange:
     nonces: int = 0
     shown: tuple[x509.Certificate, ...] = ()
     presented: tuple[x509.Certificate, ...] = ()
+    policy: Policy = field(default_factory=Policy)
 
     def pledge(self) -> Pledge:
         device = self.device
@@ -96,6 +97,7 @@ class Exchange:
             idevid_chain=device.shown if device.carried else (),
             voucher_anchors=(*self.world.wire.masa.anchors,),
             serialization=CMS,
+            policy=self.policy,
         )
 
     async def run(self) -> Verdict:

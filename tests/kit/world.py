@@ -66,6 +66,11 @@ from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
 from registrar_plugin.store.sqlite_issuances import SQLiteIssuances
+from registrar_plugin.store.sqlite_vouchers import SQLiteStoredVouchers
+from registrar_plugin.store.vouchers import Errand
+from registrar_plugin.stored_vouchers.fetching import VoucherFetcher
+from registrar_plugin.stored_vouchers.renewing import RenewalPolicy, VoucherRenewer
+from registrar_plugin.stored_vouchers.shelf import Use, VoucherShelf
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from tests.kit import pki
 
@@ -262,6 +267,9 @@ class World:
     masa_store: AuditStore
     sales: SalesBook
     registrar: Registrar
+    fetcher: VoucherFetcher
+    renewer: VoucherRenewer
+    stored: SQLiteStoredVouchers
     enrolling: Enrolling
     renewing: Renewing
     reports: EnrollmentReports
@@ -320,6 +328,11 @@ class World:
             address=address,
             is_open=is_open,
         )
+
+    async def fetch(self, device: Device) -> Errand:
+        """fetch-voucher."""
+        (announced,) = await self.identity.announced("acme", device.serial_number)
+        return await self.fetcher.fetch(announced)
 
     async def voucher(self, device: Device, **changes: object) -> VoucherAnswer:
         """requestvoucher."""
@@ -388,6 +401,7 @@ async def make_world(
     room: WaitingRoom | None = None,
     audit: AuditPolicy = STRICT_AUDIT,
     silent_s: float = 3600.0,
+    use: Use = Use.NEVER,
     issue: IssuePolicy = USUAL_ISSUE,
     ca: CABackend | None = None,
     require_record: bool = True,
@@ -467,6 +481,25 @@ async def make_world(
     desk = AdmissionDesk(
         admission, approvals=SQLiteApprovals(journal.writer), clerk=clerk, room=room
     )
+    stored = SQLiteStoredVouchers(journal.writer)
+    shelf = VoucherShelf(
+        use,
+        vouchers=stored,
+        signer=registrar_entity.signer,
+        serialization=serialization,
+        clerk=clerk,
+    )
+    fetcher = VoucherFetcher(
+        signer=registrar_entity.signer,
+        serialization=serialization,
+        masa=wire,
+        vouchers=stored,
+        journal=journal,
+        clerk=clerk,
+    )
+    renewer = VoucherRenewer(
+        RenewalPolicy(), fetcher=fetcher, vouchers=stored, journal=journal, clerk=clerk
+    )
     registrar = Registrar(
         identity=identity,
         admission=desk,
@@ -476,6 +509,7 @@ async def make_world(
         journal=journal,
         clerk=clerk,
         audit=watch,
+        vouchers=shelf,
         devices=devices,
         second_use=second_use,
     )
@@ -516,6 +550,9 @@ async def make_world(
             masa_store=store,
             sales=sales,
             registrar=registrar,
+            fetcher=fetcher,
+            renewer=renewer,
+            stored=stored,
             enrolling=est_desk.enrolling,
             renewing=est_desk.renewing,
             reports=EnrollmentReports(devices=devices, journal=journal, clerk=clerk),

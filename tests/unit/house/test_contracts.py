@@ -60,6 +60,11 @@ PLANTED = [
         "registrar_plugin/approval.py",
         "import registrar_plugin.store.sqlite_approvals",
     ),
+    (
+        "ports-know-no-adapter",
+        "registrar_plugin/stored_vouchers/shelf.py",
+        "import registrar_plugin.store.sqlite_vouchers",
+    ),
     ("ports-know-no-adapter", "device_client/transport/port.py", "import brski.edge.signers.key"),
     (
         "ports-know-no-adapter",
