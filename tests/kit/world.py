@@ -264,6 +264,7 @@ class World:
     records: Records
     other_records: Records
     wire: Wire
+    masa_root: x509.Certificate  # what devices hold to believe vouchers
     masa_store: AuditStore
     sales: SalesBook
     registrar: Registrar
@@ -393,6 +394,12 @@ def record_of(device: Device) -> DeviceRecord:
     )
 
 
+def make_domain(name: str = "Example Owner") -> tuple[pki.Entity, pki.Entity]:
+    """An owner's issuing CA, and its registrar."""
+    owner = pki.make_pki(name, not_after=pki.NOT_AFTER)
+    return owner, pki.make_registrar(owner)
+
+
 @asynccontextmanager
 async def make_world(
     folder: Path,
@@ -415,6 +422,9 @@ async def make_world(
     customers: Sequence[Customer] = (),
     masa_audit: MASAAuditPolicy = USUAL_AUDIT,
     profile: EnrollmentProfile = USUAL_PROFILE,
+    other_oem: pki.Entity | None = None,
+    other_records: Records | None = None,
+    domain: tuple[pki.Entity, pki.Entity] | None = None,
 ) -> AsyncIterator[World]:
     """Open everybody in *folder*; what a test wants otherwise has a name.
 
@@ -426,20 +436,22 @@ async def make_world(
         serialization: of the registrar and the MASA.
         customers: whom the MASA knows by name.
         masa_audit: how freely the MASA gives out its log.
+        other_oem, other_records: likewise, of the other manufacturer.
+        domain: the owner's issuing CA and the registrar; of an earlier run in the same folder.
     """
     clock = clock or Clock()
     oem = oem or pki.make_pki("Example OEM")
-    other_oem = pki.make_pki("Another OEM")
-    owner = pki.make_pki("Example Owner", not_after=pki.NOT_AFTER)
-    registrar_entity = pki.make_registrar(owner)
-    records, other_records = records or Records(), Records()
+    other_oem = other_oem or pki.make_pki("Another OEM")
+    owner, registrar_entity = domain or make_domain()
+    records, other_records = records or Records(), other_records or Records()
+    masa_root = pki.make_root("Example MASA Root")
     masa_file = open_store(folder / "masa.db")
     store, sales = AuditStore(masa_file), SalesBook(masa_file)
     masa = MASA(
         records=Both(masa_records or records, other_records),
         store=store,
         sales=sales,
-        signers=Signers(usual=pki.make_masa_signer(pki.make_root("Example MASA Root")).signer),
+        signers=Signers(usual=pki.make_masa_signer(masa_root).signer),
         serializations={VOUCHER_CMS_JSON: serialization},
         policy=issue,
         clock=clock,
@@ -547,6 +559,7 @@ async def make_world(
             records=records,
             other_records=other_records,
             wire=wire,
+            masa_root=masa_root.certificate,
             masa_store=store,
             sales=sales,
             registrar=registrar,
