@@ -17,15 +17,21 @@ class OnboardingError(Exception):
         reason: one line for the operator, without a final stop.
         section: the rule, such as ``"RFC 8995 §5.6.1"``; empty where no standard speaks.
         hint: what a person at a terminal could try next; empty where nothing helps.
+        found, wanted: the two values that differ, as text without secrets; a key or certificate is
+            its SHA-256 in hex. Empty where the fault is of another kind.
     """
 
     alarm: ClassVar[bool] = False  # more than a stray refusal: a person should look
 
-    def __init__(self, reason: str, *, section: str = "", hint: str = "") -> None:
+    def __init__(
+        self, reason: str, *, section: str = "", hint: str = "", found: str = "", wanted: str = ""
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.section = section
         self.hint = hint
+        self.found = found
+        self.wanted = wanted
 
     @property
     def code(self) -> str:

@@ -202,6 +202,7 @@ def _key(onboarding: Onboarding) -> _Key:
 
 
 def _details(verdict: _Verdict) -> dict[str, str]:
-    if not verdict.unknown_members:
-        return {}
-    return {"unknown_members": ", ".join(verdict.unknown_members)[:_UNKNOWN_MEMBERS]}
+    details = {} if verdict.good else {"section": "RFC 8995 §5.8.3"}
+    if verdict.unknown_members:
+        details["unknown_members"] = ", ".join(verdict.unknown_members)[:_UNKNOWN_MEMBERS]
+    return details

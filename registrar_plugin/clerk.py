@@ -9,13 +9,19 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final
 
-from brski.errors import OnboardingError
+from brski.errors import OnboardingError, VoucherRejected
 from brski.telemetry.status import VERSION, Status
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.presented import claimed_serial_number
 from registrar_plugin.store.port import Journal
-from registrar_plugin.telemetry.events import Event, EventKind, Outcome, status_details
+from registrar_plugin.telemetry.events import (
+    Event,
+    EventKind,
+    Outcome,
+    refusal_details,
+    status_details,
+)
 
 log = logging.getLogger("registrar_plugin.audit")
 
@@ -98,12 +104,15 @@ class Clerk:
         """The line of a status report; and an alarm if its version says more than is understood
         (RFC 8995 §5.7: log it, and tell a person).
         """
+        rejected = kind is EventKind.VOUCHER_STATUS and not status.status
+        code = VoucherRejected("").code if rejected else ""
         line = self.event(
             kind,
             device,
             connection,
             outcome=Outcome.DONE if status.status else Outcome.REFUSED,
             reason=status.reason or "",
+            code=code,
             details=status_details(status) | (details or {}),
         )
         if status.version <= VERSION:
@@ -132,6 +141,7 @@ class Clerk:
             outcome=Outcome.REFUSED,
             reason=str(refusal),
             code=refusal.code,
+            details=refusal_details(refusal),
         )
         log.warning(
             "refused",

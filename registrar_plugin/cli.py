@@ -38,6 +38,7 @@ from registrar_plugin.cli_common import (
     the_one,
     with_journal,
 )
+from registrar_plugin.cli_explain import explain_device
 from registrar_plugin.cli_revoke import revoke
 from registrar_plugin.cli_vouchers import fetch_voucher, renew_vouchers, vouchers
 from registrar_plugin.composition import manifest_source, open_registrar
@@ -54,9 +55,10 @@ app = typer.Typer(
     certificate (RFC 8995, RFC 7030).
 
     Start with conf/registrar.toml, which explains every key. Then: [bold]check[/bold] it,
-    [bold]serve[/bold], and see with [bold]journal[/bold] what came and why it was refused, with
-    [bold]alarms[/bold] what a person should look at. Where approval is manual,
-    [bold]waiting[/bold] lists who waits, [bold]approve[/bold] and [bold]deny[/bold] decide.""",
+    [bold]serve[/bold], and see with [bold]journal[/bold] what came, with
+    [bold]explain[/bold] why it was refused, with [bold]alarms[/bold] what a person should look
+    at. Where approval is manual, [bold]waiting[/bold] lists who waits, [bold]approve[/bold] and
+    [bold]deny[/bold] decide.""",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -212,6 +214,7 @@ app.command()(waiting)
 app.command()(approve)
 app.command()(deny)
 app.command()(revoke)
+app.command(name="explain")(explain_device)
 app.command(name="fetch-voucher")(fetch_voucher)
 app.command()(vouchers)
 app.command(name="renew-vouchers")(renew_vouchers)

@@ -279,6 +279,8 @@ class Registrar:
             raise UnexpectedResponse(
                 f"the MASA's voucher is not passed on: {fault.reason}",
                 section=fault.section or _ANSWER,
+                found=fault.found,
+                wanted=fault.wanted,
             ) from fault
         return voucher
 

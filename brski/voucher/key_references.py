@@ -41,9 +41,14 @@ class KeyReference:
         Raises:
             Malformed, TooLarge: the form is a certificate that cannot be read.
         """
-        return hmac.compare_digest(self._key_sha256(), spki_sha256(certificate))
+        return hmac.compare_digest(self.key_sha256(), spki_sha256(certificate))
 
-    def _key_sha256(self) -> bytes:
+    def key_sha256(self) -> bytes:
+        """SHA-256 of the SubjectPublicKeyInfo that is named.
+
+        Raises:
+            Malformed, TooLarge: the form is a certificate that cannot be read.
+        """
         match self.form:
             case Form.PUBK_SHA256:
                 return self.octets

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from cryptography import x509
@@ -34,7 +35,7 @@ from brski.pki.extensions import (
     encode_idevid_issuer,
     subject_key_identifier,
 )
-from brski.pki.keys import certificate_der, parse_certificate
+from brski.pki.keys import certificate_der, parse_certificate, spki_sha256
 from brski.voucher.key_references import Form, KeyReference, pin_of, proximity_of
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from brski.voucher.serialization import Signed
@@ -123,7 +124,10 @@ def check_pledge_request(
     seen = _proximity(request)
     if not _is_exactly(seen, registrar_certificate):
         raise ProximityMismatch(
-            f"proximity-registrar-{seen.form} is another registrar's", section="RFC 8995 §5.2"
+            f"proximity-registrar-{seen.form} is another registrar's",
+            section="RFC 8995 §5.2",
+            found=f"{seen.form} {_thumbprint(seen).hex()}",
+            wanted=f"{seen.form} {_thumbprint_of(registrar_certificate, seen.form).hex()}",
         )
     _check_fresh(request)
 
@@ -367,17 +371,34 @@ def _pinned(reference: KeyReference, chain: Sequence[x509.Certificate]) -> x509.
 # -- shared ----------------------------------------------------------------------------------------
 
 
+def _thumbprint(seen: KeyReference) -> bytes:
+    """SHA-256 of what a leaf holds, which need not be what it should."""
+    return seen.octets if seen.form is Form.PUBK_SHA256 else sha256(seen.octets).digest()
+
+
+def _thumbprint_of(certificate: x509.Certificate, form: Form) -> bytes:
+    """What :func:`_thumbprint` would be, were it of *certificate*."""
+    if form is Form.CERT:
+        return sha256(certificate_der(certificate)).digest()
+    return spki_sha256(certificate)
+
+
 def _check_serial_number(found: str, expected: str) -> None:
     if found != expected:
         raise SerialNumberMismatch(
-            f"serial-number is {found!a}, not {expected!a}", section="RFC 8995 §5.5"
+            f"serial-number is {found!a}, not {expected!a}",
+            section="RFC 8995 §5.5",
+            found=found,
+            wanted=expected,
         )
 
 
 def _check_nonce(found: str | None, expected: str | None, section: str) -> None:
     if not same_nonce(found, expected):
         what = "are on one side only" if None in (found, expected) else "differ"
-        raise NonceMismatch(f"nonces {what}", section=section)
+        raise NonceMismatch(
+            f"nonces {what}", section=section, found=found or "none", wanted=expected or "none"
+        )
 
 
 def _check_fresh(request: VoucherRequest) -> None:
@@ -393,6 +414,8 @@ def _check_idevid_issuer(found: bytes | None, expected: bytes | None) -> None:
         raise IDevIDIssuerMismatch(
             f"idevid-issuer is {issuer.hex()}, not {expected.hex() if expected else 'known here'}",
             section="RFC 8366 §5.3",
+            found=issuer.hex(),
+            wanted=expected.hex() if expected else "",
         )
 
 
@@ -401,6 +424,8 @@ def _proximity(request: VoucherRequest) -> KeyReference:
         raise ProximityMismatch(
             f"pledge's assertion is {request.assertion or 'absent'}, not proximity",
             section="RFC 8995 §5.2",
+            found=str(request.assertion or "absent"),
+            wanted="proximity",
         )
     reference = proximity_of(request)
     if reference is None:

@@ -15,6 +15,7 @@ from brski.errors import (
     VoucherExpired,
 )
 from brski.pki.extensions import decode_idevid_issuer, encode_idevid_issuer
+from brski.pki.keys import spki_sha256
 from brski.voucher.key_references import pin_of
 from brski.voucher.model import Voucher, VoucherRequest
 from brski.voucher.rules import registrar_request, same_nonce
@@ -77,7 +78,12 @@ def check_answer(
             they say.
     """
     if voucher.nonce is not None and not same_nonce(voucher.nonce, verified.request.nonce):
-        raise NonceMismatch("the voucher answers another request", section=_SECTION)
+        raise NonceMismatch(
+            "the voucher answers another request",
+            section=_SECTION,
+            found=voucher.nonce,
+            wanted=verified.request.nonce or "none",
+        )
     check_voucher_for(voucher, verified.device, verified.request, registrar_chain, now=now)
 
 
@@ -101,17 +107,27 @@ def check_voucher_for(
         raise SerialNumberMismatch(
             f"the voucher is for {voucher.serial_number}, not for {device.serial_number}",
             section=_SECTION,
+            found=voucher.serial_number,
+            wanted=device.serial_number,
         )
     _check_issuer(voucher, device)
     if voucher.expires_on is not None and voucher.expires_on <= now:
         raise VoucherExpired(
-            f"the voucher expired at {voucher.expires_on:%FT%TZ}", section="RFC 8366 §5.3"
+            f"the voucher expired at {voucher.expires_on:%FT%TZ}",
+            section="RFC 8366 §5.3",
+            found=f"{voucher.expires_on:%FT%TZ}",
+            wanted=f"after {now:%FT%TZ}",
         )
     pin = pin_of(voucher, request)
     if pin is None:
         raise PinMismatch("the voucher pins no certificate", section=_SECTION)
     if not any(map(pin.is_of, registrar_chain)):
-        raise PinMismatch("the voucher pins a key that is not ours", section=_SECTION)
+        raise PinMismatch(
+            "the voucher pins a key that is not ours",
+            section=_SECTION,
+            found=f"key {pin.key_sha256().hex()}",
+            wanted="key " + " or ".join(spki_sha256(c).hex() for c in registrar_chain),
+        )
 
 
 def _check_issuer(voucher: Voucher, device: DeviceKey) -> None:
@@ -123,4 +139,6 @@ def _check_issuer(voucher: Voucher, device: DeviceKey) -> None:
             f"the voucher is for a device of issuer {issuer.hex()}, "
             f"not {device.idevid_issuer.hex()}",
             section="RFC 8366 §5.3",
+            found=issuer.hex(),
+            wanted=device.idevid_issuer.hex(),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 
 from cryptography import x509
 
@@ -199,13 +200,18 @@ def judge_record(
 
 def _check_serial_number(what: str, found: str, asserted: str) -> None:
     if found.encode() != asserted.encode():
-        raise SerialNumberMismatch(f"{what} is of serial number {found!r}, not {asserted!r}")
+        raise SerialNumberMismatch(
+            f"{what} is of serial number {found!r}, not {asserted!r}", found=found, wanted=asserted
+        )
 
 
 def _check_same_issuer(what: str, found: bytes, wanted: bytes) -> None:
     if found != wanted:
         raise IDevIDIssuerMismatch(
-            f"{what} is of issuer {found.hex()}, not {wanted.hex()}", section=_ISSUER_SECTION
+            f"{what} is of issuer {found.hex()}, not {wanted.hex()}",
+            section=_ISSUER_SECTION,
+            found=found.hex(),
+            wanted=wanted.hex(),
         )
 
 
@@ -222,7 +228,12 @@ def check_key(record: DeviceRecord, idevid: x509.Certificate, spki: bytes) -> No
         KeyMismatch: it has not.
     """
     if spki_of(idevid) != spki or record.spki != spki:
-        raise KeyMismatch(f"the proven key is not the one on record for {record.serial_number}")
+        raise KeyMismatch(
+            f"the proven key is not the one on record for {record.serial_number}",
+            section="RFC 8995 §5.1",
+            found=f"key {sha256(spki).hexdigest()}",
+            wanted=f"key {sha256(record.spki).hexdigest()}",
+        )
 
 
 def select(found: Sequence[Identified]) -> Identified | None:
@@ -287,7 +298,10 @@ def check_certificate(record: DeviceRecord, idevid: x509.Certificate) -> None:
     if record.certificate != certificate_der(idevid) or record.spki != spki_of(idevid):
         raise CertificateMismatch(
             f"the certificate is not the one on record for {record.serial_number}, "
-            f"though {_key_verdict(record, idevid)}"
+            f"though {_key_verdict(record, idevid)}",
+            section="RFC 8995 §5.1",
+            found=f"certificate {sha256(certificate_der(idevid)).hexdigest()}",
+            wanted=f"certificate {sha256(record.certificate).hexdigest()}",
         )
 
 

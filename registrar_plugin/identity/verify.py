@@ -446,8 +446,13 @@ def _judged(
 def _refuse(claim: _Claim, refusals: Sequence[tuple[str, PeerError]]) -> Identified:
     """Raise what the operator should read; whichever it is, the pledge gets the one answer."""
     reasons = "; ".join(f"{name}: {refusal}" for name, refusal in refusals)
-    if any(isinstance(refusal, KeyMismatch) for _, refusal in refusals):
-        raise KeyMismatch(f"no record of {claim.serial_number} holds the proven key: {reasons}")
+    for _, refusal in refusals:
+        if isinstance(refusal, KeyMismatch):
+            raise KeyMismatch(
+                f"no record of {claim.serial_number} holds the proven key: {reasons}",
+                found=refusal.found,
+                wanted=refusal.wanted,
+            )
     if refusals:
         raise DeviceUnknown(f"no record of {claim.serial_number} can be believed: {reasons}")
     raise DeviceUnknown(f"no record of {claim.serial_number}")

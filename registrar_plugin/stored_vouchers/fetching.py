@@ -22,7 +22,7 @@ from registrar_plugin.masa_link.port import MASAAnswer, MASALink
 from registrar_plugin.store.port import Journal
 from registrar_plugin.store.vouchers import Errand, StoredVouchers
 from registrar_plugin.stored_vouchers.judge import judge_stored
-from registrar_plugin.telemetry.events import Event, EventKind, Outcome
+from registrar_plugin.telemetry.events import Event, EventKind, Outcome, refusal_details
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +138,7 @@ class VoucherFetcher:
             outcome=Outcome.REFUSED,
             reason=str(fault),
             code=fault.code,
+            details=self._told(errand, "answer") | refusal_details(fault),
         )
         if isinstance(fault, Refused | UnexpectedResponse):  # the same octets will not do better
             await self._vouchers.change(replace(errand, refused=str(fault)), event)
@@ -159,10 +160,13 @@ class VoucherFetcher:
             raise UnexpectedResponse(
                 f"the MASA's voucher is not kept: {fault.reason}",
                 section=fault.section or _SECTION,
+                found=fault.found,
+                wanted=fault.wanted,
             ) from fault
 
     def _event(self, errand: Errand, step: str, **details: str) -> Event:
-        told = {"step": step, "manufacturer": errand.manufacturer, "masa_url": errand.masa_url}
-        return self._clerk.event(
-            EventKind.STORED_VOUCHER, errand.device, details={**told, **details}
-        )
+        told = self._told(errand, step)
+        return self._clerk.event(EventKind.STORED_VOUCHER, errand.device, details=told | details)
+
+    def _told(self, errand: Errand, step: str) -> dict[str, str]:
+        return {"step": step, "manufacturer": errand.manufacturer, "masa_url": errand.masa_url}

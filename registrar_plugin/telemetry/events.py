@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from brski.errors import OnboardingError
 from brski.telemetry.status import VERSION, Status
 from registrar_plugin.identity.model import DeviceKey
 
@@ -57,6 +58,17 @@ class Event:
     code: str = ""  # OnboardingError.code of a refusal
     peer_address: str = ""
     details: dict[str, str] = field(default_factory=dict)
+
+
+def refusal_details(refusal: OnboardingError) -> dict[str, str]:
+    """What a line says of a refusal beyond its reason and code, for who has to explain it."""
+    told = {
+        "section": refusal.section,
+        "hint": refusal.hint,
+        "found": refusal.found,
+        "wanted": refusal.wanted,
+    }
+    return {name: value[:_TOLD] for name, value in told.items() if value}
 
 
 def status_details(status: Status) -> dict[str, str]:
