@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +29,7 @@ from masa_stub.masa import MASA
 from masa_stub.ownership import BuyerKind
 from masa_stub.port import Signers
 from tests.kit import pki
-from tests.kit.masa_desk import CUSTOMER, OWNER, REGISTRAR, STRANGER, desk, pinned
+from tests.kit.masa_desk import CUSTOMER, OWNER, REGISTRAR, STRANGER, crl, desk, pinned
 from tests.kit.world import Both
 
 LIFE = timedelta(minutes=20)
@@ -178,21 +177,6 @@ async def test_by_policy_it_has_no_end(tmp_path: Path) -> None:
     async with desk(tmp_path, life=None) as masa:
         await masa.world.sell(masa.device, CUSTOMER.name)
         assert (await masa.voucher()).expires_on is None
-
-
-def crl(
-    *revoked: x509.Certificate, by: pki.Entity = OWNER, until: datetime
-) -> x509.CertificateRevocationList:
-    builder = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(by.certificate.subject)
-        .last_update(pki.NOW - timedelta(days=1))
-        .next_update(until)
-    )
-    for certificate in revoked:
-        entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
-        builder = builder.add_revoked_certificate(entry.revocation_date(pki.NOW).build())
-    return builder.sign(by.private_key, hashes.SHA256())
 
 
 @pytest.mark.requirement("MASA-13")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from brski.errors import OnboardingError
 from brski.pki.chain import TrustAnchors
@@ -100,3 +102,19 @@ async def desk(
     folder.mkdir(exist_ok=True)
     async with make_world(folder, issue=issue, customers=customers, masa_audit=audit) as world:
         yield Desk(world=world, device=world.make_device(asserting=asserting))
+
+
+def crl(
+    *revoked: x509.Certificate, by: pki.Entity = OWNER, until: datetime
+) -> x509.CertificateRevocationList:
+    """A revocation list of *by*'s, DER when written; next update at *until*."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(by.certificate.subject)
+        .last_update(pki.NOW - timedelta(days=1))
+        .next_update(until)
+    )
+    for certificate in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+        builder = builder.add_revoked_certificate(entry.revocation_date(pki.NOW).build())
+    return builder.sign(by.private_key, hashes.SHA256())

@@ -15,8 +15,8 @@ from masa_stub.app import issue_policy, load_crl, load_customer, load_passwords,
 from masa_stub.issue import IssuePolicy, Pin
 from masa_stub.passwords import load_password
 from masa_stub.settings import MASASettings
-from tests.exchange.test_nonceless import crl
 from tests.kit import pki
+from tests.kit.masa_desk import crl
 
 TLS = '[tls]\nkey = "tls.key"\nchain = "tls.pem"\n'
 SIGNERS = ("a.key", "a.pem", "b.key", "b.pem")
