@@ -23,6 +23,7 @@ from brski.voucher.cms import CMSSerialization
 from masa_stub.audit import AuditPolicy
 from masa_stub.customers import Customer
 from masa_stub.ephemeral import ephemeral_signer
+from masa_stub.faults.plan import FaultPlan
 from masa_stub.issue import IssuePolicy
 from masa_stub.masa import MASA
 from masa_stub.passwords import Account, Passwords, load_password
@@ -31,6 +32,7 @@ from masa_stub.settings import CustomerSettings, MASASettings
 from masa_stub.store.log import AuditStore
 from masa_stub.store.sales import SalesBook
 from masa_stub.store.schema import open_store
+from masa_stub.web.faults import Misbehaviour
 from masa_stub.web.management import Desk, management_app
 from masa_stub.web.registrar_facing import registrar_facing_app
 
@@ -41,12 +43,14 @@ async def serve_masa(
     settings: MASASettings,
     *,
     announce: bool = False,
+    plan: FaultPlan | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),  # noqa: TID251 - the edge
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         announce: print the addresses as one line of JSON once both listeners are open.
+        plan: how to misbehave; None allows no fault at all.
         clock: aware UTC.
 
     Raises:
@@ -54,6 +58,9 @@ async def serve_masa(
         Unavailable: a disk that fails.
     """
     log.warning("this MASA is for laboratories and tests; it can be made to misbehave")
+    if plan is not None:
+        rates = ",".join(f"{rate.fault.value}={rate.share:.3%}" for rate in plan.rates)
+        log.warning("THIS MASA MISBEHAVES ON PURPOSE", extra={"seed": plan.seed, "chaos": rates})
     signers = load_signers(settings, clock())
     passwords = load_passwords(settings)
     async with AsyncExitStack() as stack:
@@ -62,14 +69,15 @@ async def serve_masa(
         writer = open_store(settings.log)
         stack.push_async_callback(writer.close)
         store, sales = AuditStore(writer), SalesBook(writer)
+        serializations = {
+            VOUCHER_CMS_JSON: CMSSerialization(interoperability=settings.interoperability)
+        }
         masa = MASA(
             records=records,
             store=store,
             sales=sales,
             signers=signers,
-            serializations={
-                VOUCHER_CMS_JSON: CMSSerialization(interoperability=settings.interoperability)
-            },
+            serializations=serializations,
             policy=issue_policy(settings),
             clock=clock,
             customers=[load_customer(customer) for customer in settings.customer],
@@ -78,18 +86,26 @@ async def serve_masa(
                 only_authenticated=settings.audit_log.only_authenticated,
             ),
         )
+        faults = Misbehaviour(
+            plan,
+            serializations=serializations,
+            signers=signers,
+            stranger=ephemeral_signer(clock()),
+            clock=clock,
+        )
         desk = Desk(
             store=store,
             sales=sales,
             records=records,
             clock=clock,
+            faults=faults,
             anchors_pem=b"".join(c.public_bytes(Encoding.PEM) for c in signers.anchors),
         )
         await serve(
             [
                 Listener(
                     name="registrars",
-                    app=registrar_facing_app(masa, passwords),
+                    app=registrar_facing_app(masa, passwords, faults),
                     listen=settings.listen.registrars,
                     ssl_context=server_context(settings.tls.chain, settings.tls.key),
                 ),

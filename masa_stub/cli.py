@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,8 +11,10 @@ import typer
 from brski.edge.cli import configure_logging, harden_process, run
 from brski.edge.serve import run_loop
 from brski.edge.settings import load_settings
+from brski.errors import SettingsError
 from masa_stub import sales_cli
 from masa_stub.app import serve_masa
+from masa_stub.faults.plan import FaultPlan, parse_rates
 from masa_stub.settings import MASASettings
 
 PROGRAM: Final = "brski-masa"
@@ -48,6 +51,16 @@ def serve(
     manage: Annotated[
         str | None, typer.Option(help='Instead of listen.management: "host:port" or "fd:N".')
     ] = None,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Let the management listener arm faults.")
+    ] = False,
+    chaos: Annotated[
+        str | None,
+        typer.Option(help="Misbehave by rates: retry-after=10%,503=5%. Implies --faults."),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Of --chaos; a run with the same one is the same.")
+    ] = None,
     announce: Annotated[
         bool, typer.Option(help="Print the addresses as one JSON line once they are open.")
     ] = False,
@@ -60,7 +73,24 @@ def serve(
         if value is not None
     }
     listening = loaded.listen.model_copy(update=update)
-    run_loop(serve_masa(loaded.model_copy(update={"listen": listening}), announce=announce))
+    plan = fault_plan(faults=faults, chaos=chaos, seed=seed)
+    run_loop(
+        serve_masa(loaded.model_copy(update={"listen": listening}), announce=announce, plan=plan)
+    )
+
+
+def fault_plan(*, faults: bool, chaos: str | None, seed: str | None) -> FaultPlan | None:
+    """How to misbehave, by the command line; None for not at all.
+
+    Raises:
+        SettingsError: rates that are none, or a seed for nothing.
+    """
+    if not faults and chaos is None:
+        if seed is not None:
+            raise SettingsError("--seed is nothing without --chaos or --faults")
+        return None
+    rates = () if chaos is None else parse_rates(chaos)
+    return FaultPlan(seed if seed is not None else secrets.token_hex(8), rates)
 
 
 @app.command()

@@ -8,6 +8,8 @@ from aiohttp import web
 
 from masa_stub.masa import MASA
 from masa_stub.passwords import Passwords
+from masa_stub.web.faults import Misbehaviour
 
 MASA_KEY: Final = web.AppKey("MASA", MASA)
+FAULTS: Final = web.AppKey("FAULTS", Misbehaviour)
 PASSWORDS: Final = web.AppKey("PASSWORDS", Passwords)

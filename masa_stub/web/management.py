@@ -15,17 +15,20 @@ from brski.edge.web_errors import TRANSPORT_FAULTS, error_middleware, read_body
 from brski.errors import LocalError, Malformed, OnboardingError
 from brski.pki import strict_json
 from brski.pki.names import check_serial_number
+from masa_stub.faults.plan import Arm, FaultPlan, parse_fault
 from masa_stub.ownership import BuyerKind, Sale
 from masa_stub.port import DeviceRecords
 from masa_stub.selling import key_of_certificate, sale_of
 from masa_stub.store.log import AuditStore, Entry, Refusal
 from masa_stub.store.sales import SalesBook
+from masa_stub.web.faults import Misbehaviour
 
 log = logging.getLogger(__name__)
 
 STATUS: Final[Mapping[type[OnboardingError], int]] = {**TRANSPORT_FAULTS, errors.LocalError: 400}
 
 _LIMIT: Final = 1000
+_ARM_MEMBERS: Final = frozenset({"fault", "left", "serial_number"})
 _SALE_MEMBERS: Final = frozenset(
     {"serial_number", "idevid_issuer", "certificate", *(kind.value for kind in BuyerKind)}
 )
@@ -41,6 +44,7 @@ class Desk:
     sales: SalesBook
     records: DeviceRecords
     clock: Callable[[], datetime]
+    faults: Misbehaviour
     anchors_pem: bytes  # what pledges hold to believe vouchers
 
 
@@ -118,6 +122,52 @@ async def sell(request: web.Request) -> web.Response:
     )
     await desk.sales.add(sale)
     return web.json_response(sale_document(sale), status=201)
+
+
+@routes.get("/v1/faults")
+async def faults(request: web.Request) -> web.Response:
+    """What is armed and rated, and the seed."""
+    return web.json_response(_plan(request.app[DESK].faults.plan))
+
+
+@routes.post("/v1/faults")
+async def arm(request: web.Request) -> web.Response:
+    """Have the next requests meet a fault."""
+    desk = request.app[DESK]
+    desk.faults.arm(_arm(strict_json.loads(await read_body(request))))
+    return web.json_response(_plan(desk.faults.plan), status=201)
+
+
+@routes.delete("/v1/faults")
+async def disarm(request: web.Request) -> web.Response:
+    """Forget what is armed; rates stay."""
+    request.app[DESK].faults.plan.disarm()
+    return web.Response(status=204)
+
+
+def _arm(document: object) -> Arm:
+    if not isinstance(document, dict) or document.keys() - _ARM_MEMBERS:
+        raise Malformed("an arm is a JSON object of fault, left and serial_number")
+    fault, left = document.get("fault"), document.get("left", 1)
+    serial_number = document.get("serial_number")
+    if not isinstance(fault, str) or type(left) is not int or not 1 <= left <= _LIMIT:
+        raise Malformed(f"an arm has a fault, and 1 to {_LIMIT} left")
+    if serial_number is not None:
+        if not isinstance(serial_number, str):
+            raise Malformed("serial_number is text")
+        check_serial_number(serial_number)
+    return Arm(fault=parse_fault(fault), left=left, serial_number=serial_number)
+
+
+def _plan(plan: FaultPlan) -> dict[str, Any]:
+    return {
+        "seed": plan.seed,
+        "rates": {rate.fault.value: rate.share for rate in plan.rates},
+        "armed": [
+            {"fault": arm.fault.value, "left": arm.left, "serial_number": arm.serial_number}
+            for arm in plan.arms
+        ],
+    }
 
 
 def _members(body: bytes) -> dict[str, str]:

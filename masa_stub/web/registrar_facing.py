@@ -14,7 +14,8 @@ from brski.registry import BODY_LIMIT, BRSKI_ROOT, JSON, REQUEST_AUDIT_LOG, REQU
 from masa_stub.masa import MASA
 from masa_stub.passwords import Passwords
 from masa_stub.web.access import caller_of, challenge
-from masa_stub.web.keys import MASA_KEY, PASSWORDS
+from masa_stub.web.faults import Misbehaviour
+from masa_stub.web.keys import FAULTS, MASA_KEY, PASSWORDS
 
 log = logging.getLogger(__name__)
 
@@ -38,31 +39,40 @@ routes = web.RouteTableDef()
 
 
 @routes.post(BRSKI_ROOT + REQUEST_VOUCHER)
-async def request_voucher(request: web.Request) -> web.Response:
+async def request_voucher(request: web.Request) -> web.StreamResponse:
     """RFC 8995 §5.5: a registrar asks for a voucher."""
     masa = request.config_dict[MASA_KEY]
     masa.check_understood(request.content_type)
     check_accept(request, request.content_type)
     body = await read_body(request)
-    answer = await masa.request_voucher(body, request.content_type, caller_of(request))
-    return web.Response(body=answer.body, content_type=answer.media_type)
+
+    async def answer() -> web.Response:
+        given = await masa.request_voucher(body, request.content_type, caller_of(request))
+        return web.Response(body=given.body, content_type=given.media_type)
+
+    return await request.config_dict[FAULTS].around(request, body, answer, of_audit_log=False)
 
 
 @routes.post(BRSKI_ROOT + REQUEST_AUDIT_LOG)
-async def request_audit_log(request: web.Request) -> web.Response:
+async def request_audit_log(request: web.Request) -> web.StreamResponse:
     """RFC 8995 §5.8: a registrar that has got a voucher asks who else has."""
     check_accept(request, JSON)
     body = await read_body(request)
     masa = request.config_dict[MASA_KEY]
-    found = await masa.audit_log(body, request.content_type, caller_of(request))
-    return web.Response(body=found, content_type=JSON)
+
+    async def answer() -> web.Response:
+        found = await masa.audit_log(body, request.content_type, caller_of(request))
+        return web.Response(body=found, content_type=JSON)
+
+    return await request.config_dict[FAULTS].around(request, body, answer, of_audit_log=True)
 
 
-def registrar_facing_app(masa: MASA, passwords: Passwords) -> web.Application:
+def registrar_facing_app(masa: MASA, passwords: Passwords, faults: Misbehaviour) -> web.Application:
     """The application for the registrars' listener."""
     app = web.Application(middlewares=[error_middleware(STATUS, log)], client_max_size=BODY_LIMIT)
     app[MASA_KEY] = masa
     app[PASSWORDS] = passwords
+    app[FAULTS] = faults
     app.on_response_prepare.append(challenge)
     app.add_routes(routes)
     return app

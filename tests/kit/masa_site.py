@@ -15,8 +15,11 @@ from brski.edge.signers.file import write_chain, write_private_key
 from brski.edge.tls_client import https_client_context
 from brski.edge.tls_server import server_context
 from brski.registry import BRSKI_ROOT, REQUEST_VOUCHER, VOUCHER_CMS_JSON
+from masa_stub.ephemeral import ephemeral_signer
+from masa_stub.faults.plan import FaultPlan
 from masa_stub.masa import MASA
 from masa_stub.passwords import Passwords
+from masa_stub.web.faults import Misbehaviour
 from masa_stub.web.registrar_facing import registrar_facing_app
 from tests.kit import pki
 
@@ -68,14 +71,29 @@ class Site:
         return https_client_context([ROOT.certificate], client_chain=chain, client_key=key)
 
 
+def misbehaviour(masa: MASA, plan: FaultPlan | None) -> Misbehaviour:
+    """How *masa* misbehaves by *plan*."""
+    return Misbehaviour(
+        plan,
+        serializations=masa._serializations,
+        signers=masa._signers,
+        stranger=ephemeral_signer(masa._clock()),
+        clock=masa._clock,
+    )
+
+
 @asynccontextmanager
 async def masa_site(
-    masa: MASA, folder: Path, *, passwords: Passwords = NO_PASSWORDS
+    masa: MASA,
+    folder: Path,
+    *,
+    passwords: Passwords = NO_PASSWORDS,
+    plan: FaultPlan | None = None,
 ) -> AsyncIterator[Site]:
     """Serve *masa* at a free port of loopback; its certificate is under :data:`ROOT`."""
     listener = Listener(
         name="registrars",
-        app=registrar_facing_app(masa, passwords),
+        app=registrar_facing_app(masa, passwords, misbehaviour(masa, plan)),
         listen="127.0.0.1:0",
         ssl_context=server_context((SERVER.certificate,), SERVER.private_key),
     )

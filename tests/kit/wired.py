@@ -35,6 +35,7 @@ from registrar_plugin.settings import RegistrarSettings
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.events import Event
 from tests.kit import pki, talk
+from tests.kit.masa_site import misbehaviour
 from tests.kit.talk import Reply, Talk
 from tests.kit.world import Device, Records, World, make_world
 
@@ -148,7 +149,9 @@ async def wired(
         shown = pki.make_server(root, name="localhost")
         instead: list[web.Response] = []
         asked: list[str] = []
-        masa_app = registrar_facing_app(world.wire.masa, Passwords({}))
+        masa_app = registrar_facing_app(
+            world.wire.masa, Passwords({}), misbehaviour(world.wire.masa, None)
+        )
         masa_app.middlewares.append(_instead(instead, asked))
         masa = await _behind_a_proxy(stack, masa_app, shown)
         oem = await _behind_a_proxy(stack, _records_app(world.records), shown)

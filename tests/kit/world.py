@@ -57,7 +57,7 @@ from registrar_plugin.identity.policy import Manufacturer
 from registrar_plugin.identity.port import RecordLookup
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.known_devices import KnownDevices
-from registrar_plugin.masa_link.port import MASAAnswer
+from registrar_plugin.masa_link.port import MASAAnswer, MASALink
 from registrar_plugin.registrar import Registrar, VoucherAnswer
 from registrar_plugin.reports import EnrollmentReports
 from registrar_plugin.restart import complete_open_intents
@@ -168,6 +168,7 @@ class Wire:
     masa: MASA
     sent: list[bytes] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)
+    link: MASALink | None = None  # instead of the call
     broken: Exception | None = None
     answer_instead: bytes | None = None
     audit_log_instead: bytes | None = None
@@ -181,6 +182,8 @@ class Wire:
         await asyncio.sleep(0)
         if self.broken is not None:
             raise self.broken
+        if self.link is not None:
+            return await self.link.request_voucher(manufacturer, masa_url, body, media_type)
         answer = await self.masa.request_voucher(body, media_type)
         octets = self.answer_instead or answer.body
         self.answers.append(octets)
@@ -192,6 +195,8 @@ class Wire:
         self.audit_log_asked.append(body)
         if self.broken or self.audit_log_broken:
             raise self.broken or self.audit_log_broken or AssertionError
+        if self.link is not None:
+            return await self.link.request_audit_log(manufacturer, masa_url, body, media_type)
         found = self.audit_log_instead or await self.masa.audit_log(body, media_type)
         return MASAAnswer(body=found, media_type=JSON)
 

@@ -1,4 +1,4 @@
-"""The sales data from the command line and from the management listener."""
+"""The sales data and the faults: from the command line, and from the management listener."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from brski.edge.signers.file import write_chain
 from brski.pki.keys import spki_sha256
 from masa_stub.cli import main
+from masa_stub.faults.plan import FaultPlan
 from masa_stub.web.management import Desk, management_app
 from tests.kit import oem, pki
 from tests.kit.masa_desk import OWNER, STRANGER
 from tests.kit.masa_desk import desk as masa_desk
+from tests.kit.masa_site import misbehaviour
 
 FACTORY = oem.Factory()
 SETTINGS = """
@@ -122,7 +124,7 @@ def test_a_device_may_be_sold_before_it_is_on_record(
 
 
 @asynccontextmanager
-async def management(folder: Path) -> AsyncIterator[TestClient[Any, Any]]:
+async def management(folder: Path, *, faults: bool = False) -> AsyncIterator[TestClient[Any, Any]]:
     async with masa_desk(folder) as masa:
         world = masa.world
         desk = Desk(
@@ -130,6 +132,7 @@ async def management(folder: Path) -> AsyncIterator[TestClient[Any, Any]]:
             sales=world.sales,
             records=world.wire.masa._records,
             clock=world.clock,
+            faults=misbehaviour(world.wire.masa, FaultPlan("seed") if faults else None),
             anchors_pem=b"PEM",
         )
         async with TestClient(TestServer(management_app(desk))) as client:
@@ -178,6 +181,54 @@ async def test_the_management_listener_refuses_what_is_no_sale(tmp_path: Path, b
         assert await answer.text()
         assert (await (await client.get("/v1/sales")).json())["sales"] == []
         assert (await client.get("/v1/vouchers/SN 1")).status == 400
+
+
+async def test_faults_are_armed_where_they_are_allowed(tmp_path: Path) -> None:
+    """And taken back; the seed is told."""
+    async with management(tmp_path, faults=True) as client:
+        arm = {"fault": "html", "left": 3, "serial_number": "SN-1"}
+        answer = await client.post("/v1/faults", json=arm)
+        assert answer.status == 201
+        assert await (await client.get("/v1/faults")).json() == {
+            "seed": "seed",
+            "rates": {},
+            "armed": [arm],
+        }
+        assert (await client.delete("/v1/faults")).status == 204
+        assert (await (await client.get("/v1/faults")).json())["armed"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{}",
+        b'{"fault":"none-such"}',
+        b'{"fault":7}',
+        b'{"fault":"html","left":0}',
+        b'{"fault":"html","left":true}',
+        b'{"fault":"html","left":100000}',
+        b'{"fault":"html","serial_number":"SN 1"}',
+        b'{"fault":"html","serial_number":7}',
+        b'{"fault":"html","serial":"SN-1"}',
+    ],
+)
+async def test_what_is_no_arm_is_refused(tmp_path: Path, body: bytes) -> None:
+    """Nothing is armed by it."""
+    async with management(tmp_path, faults=True) as client:
+        answer = await client.post("/v1/faults", data=body)
+        assert answer.status == 400
+        assert await answer.text()
+        assert (await (await client.get("/v1/faults")).json())["armed"] == []
+
+
+async def test_no_fault_is_armed_where_none_is_allowed(tmp_path: Path) -> None:
+    """The usual MASA behaves, whoever reaches its management listener."""
+    async with management(tmp_path) as client:
+        for method in ("GET", "POST", "DELETE"):
+            answer = await client.request(method, "/v1/faults", json={"fault": "html"})
+            assert answer.status == 400
+            assert "--faults" in await answer.text()
 
 
 def test_the_kit_has_another_factory() -> None:
