@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from cryptography import x509
 from brski.edge.tls_engine import VerifyLaterObject
 from brski.edge.tls_server import connection_of, server_context
 from brski.pki.signatures import PrivateKey
+from registrar_plugin.tls_front.claims import IgnoredClaims
 
 
 class InProcessFront:
@@ -27,13 +29,18 @@ class InProcessFront:
     def __init__(self, chain: Sequence[x509.Certificate], private_key: PrivateKey) -> None:
         self._certificate = chain[0]
         self._context = server_context(chain, private_key, owner=self)
+        self.ignored_claims = IgnoredClaims(time.monotonic)
 
     def ssl_context(self) -> ssl.SSLContext:
         """The context for every listener that leads to the registrar's routes."""
         return self._context
 
     def peer_chain(self, request: web.Request) -> tuple[x509.Certificate, ...]:
-        """See :meth:`~registrar_plugin.tls_front.port.TLSFront.peer_chain`."""
+        """See :meth:`~registrar_plugin.tls_front.port.TLSFront.peer_chain`.
+
+        What a header says of a client is counted, and not believed.
+        """
+        self.ignored_claims.look(request.headers, request.remote or "")
         return self._connection(request).peer_chain()
 
     def registrar_certificate(self, request: web.Request) -> x509.Certificate:
