@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from brski.edge.adapters import open_adapter
+from brski.edge.only_one import only_one
 from brski.edge.settings import read_settings
 from brski.edge.signers.file import load_chain, load_private_key
 from brski.edge.signers.key import KeySigner
@@ -89,13 +90,20 @@ class MountableRegistrar:
     front: InProcessFront
     identity: IdentityVerifier  # for a host that has its own requestvoucher
     readiness: Readiness
+    journal_path: Path
     crl: PublishedList | None
     vouchers: StoredVoucherRooms
     stack: AsyncExitStack
     take_up: Callable[[], Awaitable[None]]
 
     async def start(self) -> None:
-        """Complete what an earlier run intended and did not finish; then keep vouchers fresh."""
+        """Complete what an earlier run intended and did not finish; then keep vouchers fresh.
+
+        Raises:
+            StateError: another process serves on the same journal.
+        """
+        mark = self.journal_path.with_name(f"{self.journal_path.name}.serving")
+        self.stack.enter_context(only_one(mark, what="serves on this journal"))
         await self.take_up()
         if self.crl is not None:
             self.stack.push_async_callback(self.crl.start())
@@ -213,6 +221,7 @@ def open_registrar(
         front=front,
         identity=identity,
         readiness=readiness,
+        journal_path=settings.journal,
         vouchers=vouchers,
         stack=stack,
         crl=open_list(settings.crl, ca=ca, journal=journal, clerk=clerk),

@@ -148,9 +148,7 @@ class Registrar:
             standing = await self._journal.onboarding(verified.device)
             if standing is not None and standing.request_digest == onboarding.request_digest:
                 if standing.voucher is not None:
-                    return VoucherAnswer(
-                        body=standing.voucher, media_type=standing.voucher_media_type
-                    )
+                    return await self._voucher_again(standing, connection)
                 onboarding = standing
             async with self._clerk.refusals(EventKind.IDENTITY, connection, verified.device):
                 await self._identity.recheck(verified, now=self._clerk.now())
@@ -160,6 +158,17 @@ class Registrar:
             return await self._fetch_voucher(
                 onboarding, verified, request, serialization, connection
             )
+
+    async def _voucher_again(
+        self, standing: Onboarding, connection: PledgeConnection
+    ) -> VoucherAnswer:
+        """The voucher that the same request has got already; that it goes out is on record."""
+        assert standing.voucher is not None  # noqa: S101 - for the type: the caller has looked
+        again = self._clerk.event(
+            EventKind.VOUCHER, standing.device, connection, details={"again": "yes"}
+        )
+        await self._journal.record(again)
+        return VoucherAnswer(body=standing.voucher, media_type=standing.voucher_media_type)
 
     async def _sign_request(
         self,
