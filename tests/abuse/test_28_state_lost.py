@@ -6,7 +6,6 @@ when the fault has gone the same request goes on, without a restart and without 
 
 from __future__ import annotations
 
-import base64
 import os
 import sqlite3
 import subprocess
@@ -19,12 +18,11 @@ from cryptography import x509
 
 from brski.edge.http import circuit
 from brski.errors import KeyUnusable, OnboardingError, Unavailable
-from brski.est.certs_only import decode_certs_only
 from brski_lab.faults import FAIR, End, Faults, Weather
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.health import last_outcome
 from registrar_plugin.health.readiness import Readiness
-from tests.kit.wired import VOUCHER_STATUS, Wired, wired
+from tests.kit.wired import VOUCHER_STATUS, Wired, issued_in, wired
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +134,7 @@ async def test_ca_that_fails(
         await wire.until_ready()
         reply = await wire.enroll(device, csr)
         assert reply.status == 200
-        (issued,) = decode_certs_only(base64.b64decode(reply.body))
+        issued = issued_in(reply)
         assert issued.tbs_certificate_bytes == intended[0]
 
 
@@ -172,7 +170,7 @@ async def test_ca_key_that_is_gone_at_the_next_start(
         (tmp_path / "elsewhere.key").rename(key)
         async with wire.serving():
             reply = await wire.enroll(device, csr)
-        (issued,) = decode_certs_only(base64.b64decode(reply.body))
+        issued = issued_in(reply)
         assert [issued.tbs_certificate_bytes] == intents(wire)
 
 

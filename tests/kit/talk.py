@@ -52,8 +52,12 @@ class Talk:
     def say(self, octets: bytes) -> None:
         self.stream.writer.write(octets)
 
-    async def reply(self) -> Reply | None:
-        """The next answer, or None where the connection ends instead."""
+    async def reply(self, *, has_body: bool = True) -> Reply | None:
+        """The next answer, or None where the connection ends instead.
+
+        Args:
+            has_body: False for the answer to HEAD.
+        """
         reader = self.stream.reader
         try:
             top = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -62,7 +66,8 @@ class Talk:
         status, *lines = top.strip().split("\r\n")
         pairs = (line.partition(":") for line in lines)
         fields = {name.lower(): value.strip() for name, _, value in pairs}
-        body = await reader.readexactly(int(fields.get("content-length", "0")))
+        length = int(fields.get("content-length", "0")) if has_body else 0
+        body = await reader.readexactly(length)
         return Reply(status=int(status.split()[1]), headers=fields, body=body)
 
     async def ended(self) -> bool:

@@ -43,6 +43,7 @@ REQUEST_VOUCHER: Final = "/.well-known/brski/requestvoucher"
 VOUCHER_STATUS: Final = "/.well-known/brski/voucher_status"
 ENROLL_STATUS: Final = "/.well-known/brski/enrollstatus"
 SIMPLE_ENROLL: Final = "/.well-known/est/simpleenroll"
+SIMPLE_REENROLL: Final = "/.well-known/est/simplereenroll"
 TIMEOUT_S: Final = 1.0  # of the registrar's own requests
 
 
@@ -58,6 +59,7 @@ class Wired:
     pledges: tuple[str, int] = ("", 0)
     management: str = ""
     journal: Path
+    app: web.Application = field(default_factory=web.Application)  # for pledges, while it serves
     instead: list[web.Response] = field(default_factory=list)  # what the MASA says, once each
     asked: list[str] = field(default_factory=list)  # the MASA's paths
 
@@ -67,7 +69,9 @@ class Wired:
         settings = load_settings(self.settings, RegistrarSettings)
         registrar = open_registrar(settings, source=self.settings, clock=self.world.clock)
         self.registrar = registrar
-        async with serving(listeners_of(registrar, settings.listen)) as addresses:
+        listeners = listeners_of(registrar, settings.listen)
+        self.app = listeners[0].app
+        async with serving(listeners) as addresses:
             host, _, port = addresses["pledges"].rpartition(":")
             self.pledges = host, int(port)
             self.management = addresses["management"]
@@ -93,13 +97,25 @@ class Wired:
     async def enroll(self, device: Device, csr: bytes) -> Reply:
         return await self.ask(talk.request(SIMPLE_ENROLL, base64.b64encode(csr), PKCS10), device)
 
-    async def onboard(self, device: Device) -> x509.Certificate:
-        """The whole way, which is to succeed."""
+    async def accepted(self, device: Device) -> None:
+        """As far as the voucher that the device accepts, which is to succeed."""
         assert (await self.voucher(device)).status == 200
         assert (await self.report(device, VOUCHER_STATUS)).status == 200
-        reply = await self.enroll(device, self.world.csr(device))
+
+    async def onboard(self, device: Device) -> pki.Entity:
+        """The whole way, which is to succeed; the LDevID and its key."""
+        await self.accepted(device)
+        key = pki.make_key()
+        reply = await self.enroll(device, self.world.csr(device, pki.KeySigner(key)))
         assert reply.status == 200
-        return decode_certs_only(base64.b64decode(reply.body))[0]
+        return pki.Entity(certificate=issued_in(reply), private_key=key)
+
+    async def renew(self, shown: pki.Entity, csr: bytes) -> Reply:
+        """simplereenroll over the certificate *shown*."""
+        octets = talk.request(SIMPLE_REENROLL, base64.b64encode(csr), PKCS10)
+        reply = await talk.ask(*self.pledges, octets, (shown.certificate,), shown.private_key)
+        assert reply is not None
+        return reply
 
     async def events(self) -> tuple[Event, ...]:
         """What the journal has, oldest first."""
@@ -130,6 +146,11 @@ class Wired:
             session.get(f"http://{self.management}{path}") as answer,
         ):
             return answer.status, await (answer.json() if path != "/healthz" else answer.text())
+
+
+def issued_in(reply: Reply) -> x509.Certificate:
+    """The certificate of a certs-only answer."""
+    return decode_certs_only(base64.b64decode(reply.body))[0]
 
 
 @asynccontextmanager
