@@ -65,6 +65,11 @@ class TokenBucket:
         self._tokens -= 1.0
         return 0.0
 
+    def wait(self, at: float) -> float:
+        """The seconds until a token is there, 0 if one is; takes none."""
+        filled = self._tokens + max(0.0, at - self._at) * self._rate.per_s
+        return max(0.0, 1.0 - filled) / self._rate.per_s
+
 
 class TokenBuckets:
     """The same rate for each of many, whom nobody has to announce.
@@ -90,3 +95,8 @@ class TokenBuckets:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(whose)
         return bucket.take(at)
+
+    def wait(self, whose: Hashable, at: float) -> float:
+        """See :meth:`TokenBucket.wait`; who asks it is not remembered for that."""
+        bucket = self._buckets.get(whose)
+        return 0.0 if bucket is None else bucket.wait(at)

@@ -53,6 +53,9 @@ chain = {_toml(keys / "masa-tls-chain.pem")}
 [signer]
 key = {_toml(keys / "masa-signer.key")}
 chain = {_toml(keys / "masa-signer-chain.pem")}
+[rates]
+requests_per_s = 10000
+refusals_per_s = 10000
 [policy]
 refused = {json.dumps(list(refused))}
 """,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from brski.edge.tls_server import server_context
 from brski.errors import FileUnusable, KeyUnusable
 from brski.pki.chain import TrustAnchors
 from brski.pki.keys import spki_sha256
+from brski.rates import Rate
 from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMSSerialization
 from masa_stub.audit import AuditPolicy
@@ -28,12 +30,15 @@ from masa_stub.issue import IssuePolicy
 from masa_stub.masa import MASA
 from masa_stub.passwords import Account, Passwords, load_password
 from masa_stub.port import Signers
-from masa_stub.settings import CustomerSettings, MASASettings
+from masa_stub.rates import RegistrarRates
+from masa_stub.settings import CustomerSettings, MASASettings, RatesSettings
 from masa_stub.store.log import AuditStore
 from masa_stub.store.sales import SalesBook
 from masa_stub.store.schema import open_store
+from masa_stub.web.desk import Desk
 from masa_stub.web.faults import Misbehaviour
-from masa_stub.web.management import Desk, management_app
+from masa_stub.web.locations import Locations
+from masa_stub.web.management import management_app
 from masa_stub.web.registrar_facing import registrar_facing_app
 
 log = logging.getLogger(__name__)
@@ -85,7 +90,9 @@ async def serve_masa(
                 most=settings.audit_log.most,
                 only_authenticated=settings.audit_log.only_authenticated,
             ),
+            rates=registrar_rates(settings.rates),
         )
+        locations = Locations(time.monotonic) if settings.audit_log.location else None
         faults = Misbehaviour(
             plan,
             serializations=serializations,
@@ -105,7 +112,7 @@ async def serve_masa(
             [
                 Listener(
                     name="registrars",
-                    app=registrar_facing_app(masa, passwords, faults),
+                    app=registrar_facing_app(masa, passwords, faults, locations),
                     listen=settings.listen.registrars,
                     ssl_context=server_context(settings.tls.chain, settings.tls.key),
                 ),
@@ -131,6 +138,16 @@ def issue_policy(settings: MASASettings) -> IssuePolicy:
         allow_logged=policy.allow_logged,
         asserting_without_request=policy.asserting_without_request,
         refused=frozenset(policy.refused),
+    )
+
+
+def registrar_rates(settings: RatesSettings) -> RegistrarRates:
+    """The budgets that *settings* give every registrar."""
+    requests, refusals = settings.requests_per_s, settings.refusals_per_s
+    return RegistrarRates(
+        time.monotonic,
+        requests=Rate(per_s=requests, burst=max(1.0, 2 * requests)),
+        refusals=Rate(per_s=refusals, burst=max(1.0, 200 * refusals)),
     )
 
 

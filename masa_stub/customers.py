@@ -15,7 +15,7 @@ from cryptography import x509
 from brski.errors import ChainInvalid
 from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import has_extended_key_usage
-from brski.pki.keys import spki_of
+from brski.pki.keys import spki_of, spki_sha256
 from brski.registry import ID_KP_CMC_RA
 from masa_stub.revocation import check_revocation
 
@@ -37,6 +37,12 @@ class Caller:
 
     chain: tuple[x509.Certificate, ...] = ()  # the TLS client's, whose first key is proven
     customer: str | None = None  # by HTTP Basic; the password was right
+    address: str = ""  # the other end's, as TCP has it
+
+    @property
+    def key_sha256(self) -> bytes:
+        """SHA-256 of the TLS client's SPKI; empty where it showed none."""
+        return spki_sha256(self.chain[0]) if self.chain else b""
 
 
 ANONYMOUS = Caller()

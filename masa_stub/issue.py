@@ -5,9 +5,7 @@ RFC 8995 §5.5, §5.6. Whose a device is: :mod:`masa_stub.ownership`.
 
 from __future__ import annotations
 
-import enum
-import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,22 +20,14 @@ from brski.errors import (
     PriorRequestRefused,
 )
 from brski.idevid.record import DeviceRecord, DeviceStatus, Presentation
-from brski.pki.extensions import domain_id, encode_idevid_issuer, key_identifier
-from brski.pki.keys import key_bits, spki_of
+from brski.pki.extensions import encode_idevid_issuer
 from brski.voucher.model import Assertion, Voucher
 from masa_stub.ownership import Title, Unsold
+from masa_stub.pin import Pin
 from masa_stub.prior import Prior
 from masa_stub.registrar_request import RegistrarRequest
 
 Chain = Sequence[x509.Certificate]
-
-
-class Pin(enum.StrEnum):
-    """Which certificate of the registrar's chain a voucher pins (RFC 8995 §5.5.2)."""
-
-    END_ENTITY = "end-entity"  # the registrar itself
-    LOWEST_CA = "lowest-ca"  # the CA that issued it; the registrar itself where none came along
-    HIGHEST_CA = "highest-ca"  # the farthest from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,54 +142,6 @@ def judge_assertion(
             "the device's own signed request is missing", section="RFC 8995 §5.5.5"
         )
     return Assertion.LOGGED
-
-
-def pinned_place(chain: Chain, pin: Pin, highest: int | None = None) -> int:
-    """Which certificate of the registrar's own chain the voucher pins; never another.
-
-    Args:
-        chain: signer first.
-        highest: the place above which nothing may be pinned, as what the device was sold to, or
-            the customer's anchor, stands there; None for the whole chain.
-
-    RFC 8995 §5.5.2.
-    """
-    top = len(chain) - 1 if highest is None else min(highest, len(chain) - 1)
-    match pin:
-        case Pin.END_ENTITY:
-            return 0
-        case Pin.LOWEST_CA:
-            return min(1, top)
-        case Pin.HIGHEST_CA:
-            return top
-
-
-def check_domain_id(pinned: x509.Certificate, known_keys: Collection[bytes]) -> None:
-    """Raise if *pinned* would stand in audit logs under another domain's domainID.
-
-    A CA chooses its own SubjectKeyIdentifier, and so its domainID; one that follows from its key
-    is nobody else's to choose.
-
-    Args:
-        known_keys: SHA-256 of the SPKI of each certificate pinned under its domainID before.
-
-    Raises:
-        DomainNotTrusted: it is another's already.
-
-    RFC 8995 §5.8.2.
-    """
-    spki = spki_of(pinned)
-    bits = key_bits(spki)
-    own = (
-        key_identifier(spki),  # RFC 5280 §4.2.1.2 (1)
-        *(hashlib.new(name, bits).digest()[:20] for name in ("sha256", "sha384", "sha512")),
-        hashlib.sha256(spki).digest(),  # RFC 7093 §2 (4); RFC 8995 §5.8.2 without the extension
-    )
-    named = domain_id(pinned)
-    if named not in own and any(known != hashlib.sha256(spki).digest() for known in known_keys):
-        raise DomainNotTrusted(
-            f"domainID {named.hex()} is another domain's", section="RFC 8995 §5.8.2"
-        )
 
 
 def expires_on(

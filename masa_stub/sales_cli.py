@@ -14,11 +14,10 @@ from brski.edge.atomic_file import read_file
 from brski.edge.settings import load_settings
 from brski.errors import SettingsError
 from masa_stub.ownership import BuyerKind, Sale
-from masa_stub.selling import key_of_certificate, sale_of
+from masa_stub.selling import key_of_certificate, sale_document, sale_of
 from masa_stub.settings import MASASettings
 from masa_stub.store.sales import SalesBook
 from masa_stub.store.schema import open_store
-from masa_stub.web.management import sale_document
 
 SettingsFile = Annotated[Path, typer.Option("--settings", "-s", help="The settings file, TOML.")]
 SerialNumber = Annotated[str, typer.Argument(help="Of the device.")]

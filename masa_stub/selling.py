@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from brski.errors import LocalError
 from brski.pki.extensions import KEY_IDENTIFIER_OCTETS
@@ -100,3 +101,13 @@ def _octets(text: str, what: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError as err:
         raise LocalError(f"{what} {text[:80]!a} is not hexadecimal") from err
+
+
+def sale_document(sale: Sale) -> dict[str, Any]:
+    """*sale* as JSON has it, here and on the command line."""
+    return {
+        "at": sale.at.isoformat(),
+        "serial_number": sale.serial_number,
+        "idevid_issuer": sale.idevid_issuer.hex(),
+        sale.kind.value: sale.buyer,
+    }

@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from brski.edge.settings import ExistingFile, Listen, Settings
 from brski.voucher.interoperability import Interoperability
-from masa_stub.issue import Pin
 from masa_stub.ownership import Unsold
+from masa_stub.pin import Pin
 from oem_backend.database.engine_settings import EngineSettings
 from oem_backend.database.opening import as_place, place_of
 from oem_backend.database.port import Place
@@ -65,6 +65,14 @@ class AuditLogSettings(Settings):
 
     most: Annotated[int, Field(ge=1, le=1000)] = 1000
     only_authenticated: bool = False
+    location: bool = False  # 201 and an address instead of the log itself
+
+
+class RatesSettings(Settings):
+    """``[rates]``: of each domain, and of each address; twice, and 200 times, as much at once."""
+
+    requests_per_s: Annotated[float, Field(gt=0, le=100_000)] = 50.0
+    refusals_per_s: Annotated[float, Field(gt=0, le=100_000)] = 0.5
 
 
 class CustomerSettings(Settings):
@@ -100,6 +108,7 @@ class MASASettings(Settings):
     policy: PolicySettings = PolicySettings()
     nonceless: NoncelessSettings = NoncelessSettings()
     audit_log: AuditLogSettings = AuditLogSettings()
+    rates: RatesSettings = RatesSettings()
     interoperability: Interoperability = Interoperability.STRICT
     customer: tuple[CustomerSettings, ...] = ()
 

@@ -21,6 +21,7 @@ def caller_of(request: web.Request) -> Caller:
     """
     given = request.headers.get(hdrs.AUTHORIZATION)
     return Caller(
+        address=request.remote or "",
         chain=peer_chain(request.transport),
         customer=None if given is None else request.config_dict[PASSWORDS].customer_of(given),
     )

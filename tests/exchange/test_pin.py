@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from brski.pki.chain import TrustAnchors
 from brski.voucher.yang_types import encode_nonce
 from masa_stub.customers import Customer
-from masa_stub.issue import Pin, pinned_place
+from masa_stub.pin import Pin, pinned_place
 from tests.kit.masa_desk import CUSTOMER, OWNER, REGISTRAR, STRANGER, desk, pinned
 
 # -- whom it pins

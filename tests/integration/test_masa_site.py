@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 
 import pytest
 
+from brski.edge.tls_client import https_client_context
 from brski.pki.chain import TrustAnchors
+from brski.rates import Rate
 from brski.registry import (
     BODY_LIMIT,
     BRSKI_ROOT,
     JSON,
     REQUEST_AUDIT_LOG,
+    REQUEST_VOUCHER,
     VOUCHER_CMS_JSON,
     VOUCHER_COSE,
     VOUCHER_JWS_JSON,
@@ -20,11 +24,16 @@ from brski.registry import (
 from brski.telemetry.audit_log import decode_audit_log
 from brski.voucher.model import Assertion
 from brski.voucher.yang_types import encode_nonce
+from masa_stub.audit import AuditPolicy
 from masa_stub.customers import Customer
 from masa_stub.passwords import Account, Passwords
+from masa_stub.rates import RegistrarRates
+from masa_stub.web.locations import Locations
+from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
 from tests.kit import pki
 from tests.kit.masa_desk import CUSTOMER, REGISTRAR, STRANGER, desk, read
-from tests.kit.masa_site import masa_site
+from tests.kit.masa_site import ROOT, masa_site
+from tests.kit.world import make_world
 
 AUDIT_LOG = BRSKI_ROOT + REQUEST_AUDIT_LOG
 PASSWORD = "correct ä horse".encode()
@@ -154,7 +163,7 @@ async def test_the_log_can_be_for_known_connections_alone(tmp_path: Path) -> Non
     """The signature of the request does not count then: 401, before anything else is told."""
     strict = Customer(name=CUSTOMER.name, anchors=TrustAnchors([REGISTRAR.root]))
     async with (
-        desk(tmp_path, customers=[strict], only_authenticated=True) as masa,
+        desk(tmp_path, customers=[strict], audit=AuditPolicy(only_authenticated=True)) as masa,
         masa_site(masa.world.wire.masa, tmp_path) as site,
     ):
         await masa.world.sell(masa.device, CUSTOMER.name)
@@ -174,3 +183,83 @@ async def test_a_nonced_voucher_needs_nobody_known(tmp_path: Path) -> None:
         )
         answer = await site.post(body)
         assert read(answer.body).assertion is Assertion.PROXIMITY
+
+
+@pytest.mark.requirement("AUD-9")
+async def test_the_log_waits_at_an_address_of_its_own(tmp_path: Path) -> None:
+    """201 and a path that nobody guesses; who showed a key there shows it here."""
+    async with (
+        desk(tmp_path) as masa,
+        masa_site(masa.world.wire.masa, tmp_path, locations=Locations(time.monotonic)) as site,
+    ):
+        await masa.world.sell(masa.device, CUSTOMER.name)
+        await masa.voucher()
+        assert (await site.post(masa.request(by=STRANGER), path=AUDIT_LOG)).status == 404
+        told = await site.post(masa.request(), path=AUDIT_LOG, shown=REGISTRAR)
+        assert (told.status, told.body) == (201, b"")
+        place = told.fields["location"]
+        assert place.startswith(AUDIT_LOG + "/")
+        for _ in "12":
+            answer = await site.post(b"", path=place, method="GET", shown=REGISTRAR)
+            assert (answer.status, answer.media_type) == (200, JSON)
+            assert decode_audit_log(answer.body).events
+        for path, shown in ((place, None), (place, STRANGER), (place[:-1], REGISTRAR)):
+            assert (await site.post(b"", path=path, method="GET", shown=shown)).status == 404
+    async with desk(tmp_path / "off") as masa, masa_site(masa.world.wire.masa, tmp_path) as site:
+        assert (await site.post(b"", path=place, method="GET")).status == 404
+
+
+async def test_a_registrar_follows_the_log_to_its_address(tmp_path: Path) -> None:
+    """The real one, up to the LDevID."""
+    async with (
+        make_world(tmp_path) as world,
+        masa_site(world.wire.masa, tmp_path, locations=Locations(time.monotonic)) as site,
+    ):
+        access = MASAAccess(
+            context=https_client_context([ROOT.certificate]),
+            hosts=frozenset({f"localhost:{site.port}"}),
+        )
+        world.wire.link = HTTPMASALink({"acme": access})
+        try:
+            device = world.make_device(masa_url=f"localhost:{site.port}")
+            assert await world.onboard(device)
+        finally:
+            await world.wire.link.close()
+
+
+@pytest.mark.parametrize("path", [BRSKI_ROOT + REQUEST_VOUCHER, AUDIT_LOG])
+async def test_serial_numbers_are_not_tried_out(tmp_path: Path, path: str) -> None:
+    """After a few wrong ones nothing is told any more, of right ones neither."""
+    rates = RegistrarRates(
+        lambda: 0.0, requests=Rate(per_s=1, burst=100), refusals=Rate(per_s=0.01, burst=3)
+    )
+    async with (
+        desk(tmp_path, rates=rates) as masa,
+        masa_site(masa.world.wire.masa, tmp_path) as site,
+    ):
+        await masa.world.sell(masa.device, CUSTOMER.name)
+        await masa.voucher()
+        unknown = [masa.world.make_device(f"SN-9{n}", listed=False) for n in range(3)]
+        statuses = [(await site.post(masa.request(device=d), path=path)).status for d in unknown]
+        assert statuses == [404, 404, 404]
+        answer = await site.post(masa.request(), path=path)
+        assert (answer.status, answer.media_type) == (429, "text/plain")
+        assert answer.fields["retry-after"] == "100"
+        refusals = await masa.world.masa_store.last_refusals(10)
+        assert all(refusal.code != "too-many-requests" for refusal in refusals)
+
+
+async def test_claims_in_great_number_are_slowed(tmp_path: Path) -> None:
+    """From one address, under however many domains."""
+    rates = RegistrarRates(
+        lambda: 0.0, requests=Rate(per_s=0.5, burst=3), refusals=Rate(per_s=1, burst=100)
+    )
+    async with (
+        desk(tmp_path, rates=rates, allow_logged=True) as masa,
+        masa_site(masa.world.wire.masa, tmp_path) as site,
+    ):
+        claimants = [pki.make_registrar(pki.make_root(f"Claimant {n}")) for n in range(4)]
+        nonce = encode_nonce(bytes(16))
+        answers = [await site.post(masa.request(by=by, nonce=nonce)) for by in claimants]
+        assert [answer.status for answer in answers] == [200, 200, 200, 429]
+        assert answers[-1].fields["retry-after"] == "2"

@@ -20,9 +20,10 @@ from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMS
 from brski.voucher.model import Voucher, VoucherRequest
 from brski.voucher.yang_json import decode_voucher, encode_voucher_request
-from masa_stub.audit import AuditPolicy
+from masa_stub.audit import USUAL_AUDIT, AuditPolicy
 from masa_stub.customers import ANONYMOUS, Caller, Customer
 from masa_stub.issue import IssuePolicy
+from masa_stub.rates import RegistrarRates
 from tests.kit import pki
 from tests.kit.world import Device, World, make_world
 
@@ -93,14 +94,16 @@ async def desk(
     *,
     asserting: bool = False,
     customers: Sequence[Customer] = (CUSTOMER,),
-    only_authenticated: bool = False,
+    audit: AuditPolicy = USUAL_AUDIT,
+    rates: RegistrarRates | None = None,
     **policy: object,
 ) -> AsyncIterator[Desk]:
-    """Open one in *folder*; *policy* is :class:`~masa_stub.issue.IssuePolicy`'s fields."""
+    """Open one in *folder*; *policy* are :class:`~masa_stub.issue.IssuePolicy`'s fields."""
     issue = IssuePolicy(**policy)  # type: ignore[arg-type]  # its fields
-    audit = AuditPolicy(only_authenticated=only_authenticated)
     folder.mkdir(exist_ok=True)
-    async with make_world(folder, issue=issue, customers=customers, masa_audit=audit) as world:
+    async with make_world(
+        folder, issue=issue, customers=customers, masa_audit=audit, masa_rates=rates
+    ) as world:
         yield Desk(world=world, device=world.make_device(asserting=asserting))
 
 

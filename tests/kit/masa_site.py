@@ -20,6 +20,7 @@ from masa_stub.faults.plan import FaultPlan
 from masa_stub.masa import MASA
 from masa_stub.passwords import Passwords
 from masa_stub.web.faults import Misbehaviour
+from masa_stub.web.locations import Locations
 from masa_stub.web.registrar_facing import registrar_facing_app
 from tests.kit import pki
 
@@ -75,10 +76,10 @@ def misbehaviour(masa: MASA, plan: FaultPlan | None) -> Misbehaviour:
     """How *masa* misbehaves by *plan*."""
     return Misbehaviour(
         plan,
-        serializations=masa._serializations,
+        serializations=masa.reception._serializations,
         signers=masa._signers,
-        stranger=ephemeral_signer(masa._clock()),
-        clock=masa._clock,
+        stranger=ephemeral_signer(masa.reception.now()),
+        clock=masa.reception.now,
     )
 
 
@@ -89,11 +90,12 @@ async def masa_site(
     *,
     passwords: Passwords = NO_PASSWORDS,
     plan: FaultPlan | None = None,
+    locations: Locations | None = None,
 ) -> AsyncIterator[Site]:
     """Serve *masa* at a free port of loopback; its certificate is under :data:`ROOT`."""
     listener = Listener(
         name="registrars",
-        app=registrar_facing_app(masa, passwords, misbehaviour(masa, plan)),
+        app=registrar_facing_app(masa, passwords, misbehaviour(masa, plan), locations),
         listen="127.0.0.1:0",
         ssl_context=server_context((SERVER.certificate,), SERVER.private_key),
     )

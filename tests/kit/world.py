@@ -24,6 +24,7 @@ from brski.pki.extensions import domain_id, idevid_issuer_of
 from brski.pki.keys import certificate_der, spki_of, spki_sha256
 from brski.pki.names import ldevid_subject
 from brski.registry import JSON, VOUCHER_CMS_JSON
+from brski.telemetry.audit_log import encode_audit_log
 from brski.telemetry.status import Status
 from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion, VoucherRequest
@@ -37,6 +38,7 @@ from masa_stub.issue import IssuePolicy
 from masa_stub.masa import MASA
 from masa_stub.ownership import BuyerKind, Sale
 from masa_stub.port import Signers
+from masa_stub.rates import RegistrarRates
 from masa_stub.store.log import AuditStore
 from masa_stub.store.sales import SalesBook
 from masa_stub.store.schema import open_store
@@ -197,7 +199,9 @@ class Wire:
             raise self.broken or self.audit_log_broken or AssertionError
         if self.link is not None:
             return await self.link.request_audit_log(manufacturer, masa_url, body, media_type)
-        found = self.audit_log_instead or await self.masa.audit_log(body, media_type)
+        found = self.audit_log_instead or encode_audit_log(
+            await self.masa.audit_log(body, media_type)
+        )
         return MASAAnswer(body=found, media_type=JSON)
 
     async def close(self) -> None:
@@ -426,6 +430,7 @@ async def make_world(
     serialization: VoucherSerialization = CMS,
     customers: Sequence[Customer] = (),
     masa_audit: MASAAuditPolicy = USUAL_AUDIT,
+    masa_rates: RegistrarRates | None = None,
     profile: EnrollmentProfile = USUAL_PROFILE,
     other_oem: pki.Entity | None = None,
     other_records: Records | None = None,
@@ -440,7 +445,7 @@ async def make_world(
         masa_records: what the MASA asks, if not the same.
         serialization: of the registrar and the MASA.
         customers: whom the MASA knows by name.
-        masa_audit: how freely the MASA gives out its log.
+        masa_audit: how freely the MASA gives out its log; masa_rates: how often one may ask.
         other_oem, other_records: likewise, of the other manufacturer.
         domain: the owner's issuing CA and the registrar; of an earlier run in the same folder.
     """
@@ -462,6 +467,7 @@ async def make_world(
         clock=clock,
         customers=customers,
         audit=masa_audit,
+        rates=masa_rates,
     )
     wire = Wire(masa)
     journal = SQLiteJournal(folder / "registrar.db")

@@ -16,7 +16,8 @@ from brski.edge.signers.file import write_chain
 from brski.pki.keys import spki_sha256
 from masa_stub.cli import main
 from masa_stub.faults.plan import FaultPlan
-from masa_stub.web.management import Desk, management_app
+from masa_stub.web.desk import Desk
+from masa_stub.web.management import management_app
 from tests.kit import oem, pki
 from tests.kit.masa_desk import OWNER, STRANGER
 from tests.kit.masa_desk import desk as masa_desk

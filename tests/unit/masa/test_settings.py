@@ -12,8 +12,9 @@ from brski.edge.settings import load_settings
 from brski.edge.signers.file import write_chain, write_private_key
 from brski.errors import FileUnusable, KeyUnusable, LocalError, NotAuthenticated, SettingsError
 from masa_stub.app import issue_policy, load_crl, load_customer, load_passwords, load_signers
-from masa_stub.issue import IssuePolicy, Pin
+from masa_stub.issue import IssuePolicy
 from masa_stub.passwords import load_password
+from masa_stub.pin import Pin
 from masa_stub.settings import MASASettings
 from tests.kit import pki
 from tests.kit.masa_desk import crl

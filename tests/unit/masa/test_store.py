@@ -1,0 +1,99 @@
+"""The MASA's file: what an older one holds still counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from brski.pki.extensions import domain_id
+from brski.voucher.model import Assertion
+from masa_stub.ownership import Claimant
+from masa_stub.store.log import AuditStore, Entry
+from masa_stub.store.schema import open_store
+from tests.kit import pki
+from tests.kit.masa_desk import OWNER, REGISTRAR, STRANGER
+
+VERSION_1 = """
+CREATE TABLE entries (
+    id INTEGER NOT NULL PRIMARY KEY, at BIGINT NOT NULL, idevid_issuer BLOB NOT NULL,
+    serial_number VARCHAR(64) NOT NULL, domain_id BLOB NOT NULL, nonce TEXT,
+    assertion VARCHAR(16) NOT NULL, request_digest BLOB NOT NULL UNIQUE, unsigned BLOB NOT NULL,
+    voucher BLOB
+);
+CREATE INDEX entries_of_device ON entries (serial_number, idevid_issuer);
+CREATE TABLE refusals (
+    id INTEGER NOT NULL PRIMARY KEY, at BIGINT NOT NULL, serial_number VARCHAR(64) NOT NULL,
+    code VARCHAR(48) NOT NULL, reason TEXT NOT NULL
+);
+PRAGMA user_version = 1;
+"""
+ISSUER = bytes(20)
+
+
+def entry(digest: bytes, signer: bytes, unsigned: bytes = b"unsigned") -> Entry:
+    return Entry(
+        at=pki.NOW,
+        idevid_issuer=ISSUER,
+        serial_number="SN-1",
+        domain_id=b"domain",
+        nonce=None,
+        assertion=Assertion.VERIFIED,
+        request_digest=digest,
+        unsigned=unsigned,
+        spki_sha256=b"p" * 32,
+        signer_sha256=signer,
+    )
+
+
+async def test_a_file_of_version_1_is_grown(tmp_path: Path) -> None:
+    """Its vouchers name a domainID alone: it counts as far as it follows from a key."""
+    path = tmp_path / "masa.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(VERSION_1)
+        old.execute(
+            "INSERT INTO entries VALUES (1, 0, ?, 'SN-1', ?, NULL, 'logged', ?, x'00', x'01')",
+            (ISSUER, domain_id(OWNER.certificate), bytes(32)),
+        )
+    old.close()
+    writer = open_store(path)
+    try:
+        store = AuditStore(writer)
+        (found,) = store.of_device(ISSUER, "SN-1")
+        assert (found.spki_sha256, found.voucher) == (None, b"\1")
+        assert Claimant(chain=REGISTRAR.chain).holds(found.pinning())
+        assert not Claimant(chain=STRANGER.chain).holds(found.pinning())
+        await store.begin(entry(b"d" * 32, b"s" * 32))
+        assert [e.spki_sha256 for e in store.of_device(ISSUER, "SN-1")] == [None, b"p" * 32]
+    finally:
+        await writer.close()
+
+
+async def test_a_voucher_that_was_begun_is_ended_by_the_key_of_now(tmp_path: Path) -> None:
+    """Another run's key may be gone; what it laid out names its certificate."""
+    writer = open_store(tmp_path / "masa.db")
+    try:
+        store = AuditStore(writer)
+        begun = await store.begin(entry(b"d" * 32, b"1" * 32, b"old"))
+        again = await store.begin(entry(b"d" * 32, b"1" * 32, b"new"))
+        assert (again.id, again.unsigned) == (begun.id, b"old")
+        other = await store.begin(entry(b"d" * 32, b"2" * 32, b"new"))
+        assert (other.id, other.unsigned, other.signer_sha256) == (begun.id, b"new", b"2" * 32)
+        await store.complete(other, b"signed")
+        last = await store.begin(entry(b"d" * 32, b"3" * 32, b"newer"))
+        assert (last.voucher, last.unsigned) == (b"signed", b"new")
+    finally:
+        await writer.close()
+
+
+async def test_forgetting_keeps_the_sales(tmp_path: Path) -> None:
+    """A laboratory's fresh start is not a sale."""
+    writer = open_store(tmp_path / "masa.db")
+    try:
+        store = AuditStore(writer)
+        await store.begin(entry(b"d" * 32, b"1" * 32))
+        assert store.keys_of_domain(b"domain") == {b"p" * 32}
+        await store.reset()
+        assert store.of_device(ISSUER, "SN-1") == ()
+        assert store.keys_of_domain(b"domain") == frozenset()
+    finally:
+        await writer.close()
