@@ -45,8 +45,8 @@ from device_client.keystore.files import FileKeystore
 from device_client.keystore.port import Stored
 from device_client.onboard import onboard
 from device_client.outcome import Outcome, Step, World
-from device_client.pledge.messages import Policy
 from device_client.pledge.origin import Origin, parse_origin
+from device_client.pledge.policy import Policy
 from device_client.pledge.states import Phase, Result
 from device_client.renew import renew
 from device_client.secret_cli import secret

@@ -12,7 +12,7 @@ from brski.voucher.serialization import VoucherSerialization
 from device_client.identity.port import DeviceIdentity
 from device_client.keystore.port import Keystore, RenewableKeystore, Stored
 from device_client.outcome import World
-from device_client.pledge.messages import Pledge, Policy
+from device_client.pledge.policy import Pledge, Policy
 from device_client.pledge.states import Credential, Phase
 from device_client.transport.http import Limits
 

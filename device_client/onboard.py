@@ -20,8 +20,8 @@ from device_client.keystore.port import Keystore
 from device_client.outcome import Outcome, World, outcome_of, verdict_of
 from device_client.pledge.attempt import Onboarding
 from device_client.pledge.backoff import Attempts, choose, failed
-from device_client.pledge.messages import Policy
 from device_client.pledge.origin import Origin
+from device_client.pledge.policy import Policy
 from device_client.pledge.states import (
     Phase,
     Result,

@@ -9,8 +9,8 @@ from device_client.identity.port import DeviceIdentity
 from device_client.journey import check_owner, journey_of
 from device_client.keystore.port import RenewableKeystore, Stored
 from device_client.outcome import Outcome, World, outcome_of, verdict_of
-from device_client.pledge.messages import Policy
 from device_client.pledge.origin import Origin
+from device_client.pledge.policy import Policy
 from device_client.pledge.states import Enrollment, Renewal, Started
 from device_client.transport.http import Limits
 

@@ -17,8 +17,8 @@ from brski.errors import (
     Unavailable,
 )
 from brski.voucher.model import VoucherRequest
-from device_client.pledge.messages import Pledge
 from device_client.pledge.origin import Origin
+from device_client.pledge.policy import Pledge
 from device_client.pledge.states import (
     Answer,
     Connect,

@@ -26,6 +26,7 @@ from device_client.pledge.attempt import (
     report_of,
     verdict_of,
 )
+from device_client.pledge.judging import judge_voucher
 from device_client.pledge.origin import resolve_location
 from device_client.pledge.states import (
     Answer,
@@ -107,7 +108,7 @@ def hear_of_voucher(onboarding: Onboarding, event: Answered) -> Transition:
 def _judge_voucher(onboarding: Onboarding, event: Answered) -> Transition:
     answered = Report(step=StepName.VOUCHER_REQUEST, status=StepStatus.OK)
     try:
-        pin = messages.judge_voucher(
+        pin = judge_voucher(
             onboarding.voucher,
             pledge=onboarding.pledge,
             request=known(onboarding.request),

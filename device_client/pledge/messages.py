@@ -8,8 +8,7 @@ or the pinned certificate, covers. Randomness, keys and the time are arguments.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,9 +19,7 @@ from brski.errors import (
     KeyMismatch,
     LocalError,
     OnboardingError,
-    PinMismatch,
     Refused,
-    SignatureInvalid,
     Unavailable,
     UnexpectedResponse,
     VoucherRefused,
@@ -33,15 +30,12 @@ from brski.est.csr_attributes import decode_csr_attributes
 from brski.est.requirements import CSRRequirements
 from brski.est.transfer import decode_base64, encode_base64
 from brski.pki.chain import TrustAnchors, check_presented_chain, validate_to_pin
-from brski.pki.effort import counted
-from brski.pki.extensions import has_extended_key_usage, masa_url, subject_key_identifier
+from brski.pki.extensions import has_extended_key_usage
 from brski.pki.keys import (
     certificate_der,
-    public_key_of_certificate,
     spki_of,
 )
 from brski.pki.server_name import names_server
-from brski.pki.signer import Signer
 from brski.registry import (
     BRSKI_ROOT,
     CA_CERTS,
@@ -61,40 +55,15 @@ from brski.registry import (
 )
 from brski.telemetry.status import Status, encode_status
 from brski.voucher.model import Assertion, VoucherRequest
-from brski.voucher.rules import check_created_on, check_voucher, find_pin
-from brski.voucher.serialization import Signed, VoucherSerialization
 from brski.voucher.yang_json import encode_voucher_request
 from brski.voucher.yang_types import encode_nonce
+from device_client.pledge.paths import validate
+from device_client.pledge.policy import Pledge
 from device_client.pledge.states import Answer, DomainCertificates, Request
 
 NONCE_OCTETS: Final = 16  # RFC 8366 §5.3 wants 8 to 32
 VOUCHER_NOT_ACCEPTED: Final = "voucher not accepted"  # all that a stranger learns, RFC 8995 §5.7
 _SAID_LIMIT: Final = 200  # characters of a registrar's reason that are repeated
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What this pledge accepts, and for how long it lets itself be put off."""
-
-    acceptable: frozenset[Assertion] = frozenset(
-        {Assertion.VERIFIED, Assertion.LOGGED, Assertion.PROXIMITY}
-    )
-    allow_nonceless: bool = False  # RFC 8995 §7.2
-    voucher_wait_s: int = 4 * 24 * 3600  # RFC 8995 §5.6: longer than a long weekend
-    enroll_wait_s: int = 4 * 24 * 3600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pledge:
-    """What this device is; the same through an onboarding."""
-
-    serial_number: str
-    idevid_issuer: bytes | None  # 20-octet keyIdentifier
-    signer: Signer  # the IDevID key
-    idevid_chain: tuple[x509.Certificate, ...]  # leaf first; empty: it asserts
-    voucher_anchors: tuple[x509.Certificate, ...]
-    serialization: VoucherSerialization
-    policy: Policy = Policy()
 
 
 # -- the provisional connection
@@ -208,133 +177,6 @@ def voucher_of(answer: Answer, media_type: str) -> bytes:
     if not answer.body:
         raise UnexpectedResponse("the registrar sent an empty voucher", section="RFC 8995 §5.6")
     return answer.body
-
-
-@counted()  # what a registrar's answer may cost
-def judge_voucher(
-    octets: bytes,
-    *,
-    pledge: Pledge,
-    request: VoucherRequest,
-    registrar_chain: Sequence[x509.Certificate],
-    now: datetime | None,
-) -> x509.Certificate:
-    """Decide whether this device belongs to the domain that *octets* name, and return its pin.
-
-    In this order: the signature leads to the manufacturer's anchors and to none else; the contents
-    answer the request; the chain that the registrar showed in TLS leads to the pinned certificate.
-
-    Args:
-        octets: the signed voucher, as received.
-        pledge: who asked.
-        request: what it asked.
-        registrar_chain: what the registrar presented, leaf first.
-        now: aware UTC, or None where there is no clock: then nothing is held against a date.
-
-    Returns:
-        The pinned domain certificate.
-
-    Raises:
-        SignatureInvalid, ChainInvalid: not signed under the manufacturer's anchors.
-        SerialNumberMismatch, NonceMismatch, IDevIDIssuerMismatch, VoucherExpired,
-        AssertionNotAcceptable: its contents, as :func:`brski.voucher.rules.check_voucher`.
-        PinMismatch: it pins nothing, or somebody else.
-        Malformed, UnknownFormat, TooLarge: it cannot be read.
-
-    RFC 8995 §5.6.1, §5.6.2.
-    """
-    signed = pledge.serialization.open(octets)
-    _check_voucher_signature(signed, pledge.voucher_anchors, now)
-    voucher = signed.voucher()
-    check_voucher(
-        voucher,
-        request,
-        idevid_issuer=pledge.idevid_issuer,
-        now=now,
-        acceptable=pledge.policy.acceptable,
-        allow_nonceless=pledge.policy.allow_nonceless,
-    )
-    if voucher.domain_cert_revocation_checks:
-        raise ChainInvalid(
-            "the voucher demands revocation checks, for which this device has no means",
-            section="RFC 8366 §5.3",
-        )
-    pin = find_pin(voucher, request, registrar_chain, at=now)
-    _check_speaks_for_domain(registrar_chain[0], pin)
-    return pin
-
-
-def _check_speaks_for_domain(registrar: x509.Certificate, pin: x509.Certificate) -> None:
-    """Under a pinned CA every member of the domain has a certificate; only an RA's (id-kp-cmcRA) is
-    that of a registrar. A pinned end entity needs no more words (RFC 7030 §3.6.1).
-    """
-    if spki_of(registrar) != spki_of(pin) and not has_extended_key_usage(registrar, ID_KP_CMC_RA):
-        raise PinMismatch(
-            "the server is of the pinned domain, and not its registrar (id-kp-cmcRA)",
-            section="RFC 7030 §3.6.1",
-        )
-
-
-def _check_voucher_signature(
-    signed: Signed, anchors: tuple[x509.Certificate, ...], now: datetime | None
-) -> None:
-    signer = signed.signer_certificate() or _anchor_named(signed, anchors)
-    if signer is None:
-        raise SignatureInvalid(
-            "the voucher's signer is neither enclosed nor an anchor of this device",
-            section="RFC 8995 §5.6.1",
-        )
-    if masa_url(signer) is not None:
-        # where devices and MASA share a root, a device could vouch for whom it likes
-        raise ChainInvalid("the voucher is signed by a device", section="RFC 8995 §5.6.1")
-    trusted = TrustAnchors(anchors, allow_end_entity_anchor=True)
-    validate(trusted, signer, signed.certificates, now=now)
-    signed.verify(public_key_of_certificate(signer))
-    if now is not None:
-        check_created_on(signed.signing_time, now=now)
-
-
-def _anchor_named(signed: Signed, anchors: Iterable[x509.Certificate]) -> x509.Certificate | None:
-    reference = signed.signer
-    for anchor in anchors:
-        if reference.subject_key_identifier is not None:
-            if subject_key_identifier(anchor) == reference.subject_key_identifier:
-                return anchor
-        elif (anchor.issuer.public_bytes(), anchor.serial_number) == (
-            reference.issuer,
-            reference.certificate_serial,
-        ):
-            return anchor
-    return None
-
-
-def validate(
-    anchors: TrustAnchors,
-    leaf: x509.Certificate,
-    others: Sequence[x509.Certificate],
-    *,
-    now: datetime | None,
-) -> tuple[x509.Certificate, ...]:
-    """Find the path from *leaf* to an anchor; without a clock no date is looked at.
-
-    Args:
-        anchors: whom to trust.
-        leaf: what to judge.
-        others: certificates that came with it; *leaf* may be among them.
-        now: aware UTC, or None.
-
-    Returns:
-        Leaf first, anchor last.
-
-    Raises:
-        ChainInvalid: there is no such path.
-
-    RFC 5280 §6; RFC 8995 §2.6.1.
-    """
-    intermediates = [c for c in dict.fromkeys(others) if c != leaf]
-    if now is None:
-        return anchors.validate_without_clock(leaf, intermediates)
-    return anchors.validate(leaf, intermediates, at=now)
 
 
 # -- telemetry

@@ -26,8 +26,8 @@ from brski.voucher.yang_json import (
 )
 from device_client.pledge.attempt import Onboarding
 from device_client.pledge.machine import advance
-from device_client.pledge.messages import Pledge, Policy
 from device_client.pledge.origin import Origin
+from device_client.pledge.policy import Pledge, Policy
 from device_client.pledge.states import (
     Answer,
     Answered,

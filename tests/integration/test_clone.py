@@ -24,8 +24,9 @@ from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.keystore.files import FileKeystore
 from device_client.onboard import onboard
-from device_client.pledge.messages import Pledge, build_voucher_request
+from device_client.pledge.messages import build_voucher_request
 from device_client.pledge.origin import Origin
+from device_client.pledge.policy import Pledge
 from device_client.pledge.states import Result
 from registrar_plugin.cli import main
 

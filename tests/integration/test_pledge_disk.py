@@ -11,7 +11,7 @@ from brski.errors import StateError, Unavailable
 from brski.voucher.cms import CMS
 from brski.voucher.yang_json import decode_voucher_request
 from device_client.keystore.files import FileKeystore
-from device_client.pledge.messages import Policy
+from device_client.pledge.policy import Policy
 from device_client.pledge.states import (
     Answer,
     Enrollment,

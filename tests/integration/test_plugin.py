@@ -27,7 +27,8 @@ from brski_lab.building import Ordered
 from brski_lab.children import Children
 from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import Fuse, SeedIdentity, load_fuse
-from device_client.pledge.messages import Pledge, build_voucher_request
+from device_client.pledge.messages import build_voucher_request
+from device_client.pledge.policy import Pledge
 from registrar_plugin.composition import open_registrar
 from registrar_plugin.plugin import setup
 from registrar_plugin.settings import RegistrarSettings

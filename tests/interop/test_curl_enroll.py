@@ -20,7 +20,8 @@ from brski_lab.building import Ordered
 from brski_lab.children import Children
 from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import SeedIdentity, load_fuse
-from device_client.pledge.messages import Pledge, build_voucher_request
+from device_client.pledge.messages import build_voucher_request
+from device_client.pledge.policy import Pledge
 from tests.kit.programs import require_program
 
 SERIAL_NUMBER = "SN-0001"

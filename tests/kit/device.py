@@ -21,7 +21,7 @@ from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from brski.voucher.yang_json import encode_voucher
 from device_client.identity.from_seed import Fuse, SeedIdentity
-from device_client.pledge.messages import Pledge, Policy
+from device_client.pledge.policy import Pledge, Policy
 from device_client.pledge.states import Answer
 from tests.kit import pki
 

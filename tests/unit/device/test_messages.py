@@ -45,6 +45,8 @@ from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion, VoucherRequest
 from brski.voucher.yang_json import decode_voucher_request
 from device_client.pledge import messages
+from device_client.pledge.judging import judge_voucher
+from device_client.pledge.policy import Pledge
 from device_client.pledge.states import Answer, DomainCertificates
 from tests.kit import pki
 from tests.kit.device import World
@@ -54,7 +56,7 @@ NONCE = bytes(range(16))
 PLEDGE = WORLD.pledge()
 
 
-def asked(pledge: messages.Pledge = PLEDGE) -> tuple[VoucherRequest, bytes]:
+def asked(pledge: Pledge = PLEDGE) -> tuple[VoucherRequest, bytes]:
     return messages.build_voucher_request(
         pledge,
         registrar_certificate=WORLD.registrar.certificate,
@@ -66,11 +68,11 @@ def asked(pledge: messages.Pledge = PLEDGE) -> tuple[VoucherRequest, bytes]:
 def judge(
     octets: bytes,
     *,
-    pledge: messages.Pledge = PLEDGE,
+    pledge: Pledge = PLEDGE,
     chain: Any = None,
     now: Any = pki.NOW,
 ) -> Any:
-    return messages.judge_voucher(
+    return judge_voucher(
         octets,
         pledge=pledge,
         request=asked()[0],
