@@ -77,6 +77,14 @@ class ChainInvalid(PeerError):
     """A certificate does not lead to a trust anchor, or is out of its validity."""
 
 
+class CertificateRevoked(ChainInvalid):
+    """A certificate is on its issuer's revocation list (RFC 5280 §6.3)."""
+
+
+class RevocationUnknown(ChainInvalid):
+    """Whether a certificate is revoked must be known, and cannot be (RFC 8366 §5.3)."""
+
+
 class KeyNotAllowed(PeerError):
     """A key type, size, curve or point form that is not accepted."""
 

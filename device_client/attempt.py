@@ -12,6 +12,7 @@ import base64
 import hashlib
 import logging
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from brski.edge.signers.key import KeySigner
 from brski.errors import (
@@ -40,10 +41,12 @@ from device_client.pledge.states import (
     EnrollmentKept,
     Event,
     Failed,
+    FetchLists,
     Finish,
     KeepEnrollment,
     KeepReported,
     KeepRequest,
+    ListsFetched,
     Report,
     Request,
     RequestKept,
@@ -56,9 +59,14 @@ from device_client.pledge.states import (
     Waited,
 )
 from device_client.transport.provisional_tls import Link, open_link
+from device_client.transport.revocation_lists import fetch_lists
 
 log = logging.getLogger(__name__)
 audit = logging.getLogger(f"{__name__}.audit")
+
+
+Asking: TypeAlias = Connect | Send | FetchLists | Wait | KeepRequest | KeepEnrollment
+"""Effects that bring an event."""
 
 
 class Attempt:
@@ -109,7 +117,7 @@ class Attempt:
                     event = await self._ask(effect)
         return event
 
-    async def _ask(self, effect: Connect | Send | Wait | KeepRequest | KeepEnrollment) -> Event:
+    async def _ask(self, effect: Asking) -> Event:
         """Do what brings an event; what the other side or the disk does wrong is one, too."""
         try:
             match effect:
@@ -117,6 +125,9 @@ class Attempt:
                     return await self._connect(effect)
                 case Send():
                     return await self._send(effect.request)
+                case FetchLists():
+                    lists = await fetch_lists(effect.addresses, self._journey.limits)
+                    return ListsFetched(lists=lists, now=self._outside.now())
                 case Wait():
                     await self._outside.sleep(effect.seconds)
                     return Waited()

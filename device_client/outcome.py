@@ -97,7 +97,8 @@ def verdict_of(ended: Onboarding) -> Verdict:
 def outcome_of(ended: Onboarding, enrollment: Enrollment | None) -> Outcome:
     verdict = verdict_of(ended)
     kept = enrollment if verdict.result is Result.ENROLLED else None
-    pin = kept.pinned_domain_cert if kept else ended.pin
+    accepted = ended.accepted.pin if ended.accepted else None
+    pin = kept.pinned_domain_cert if kept else accepted
     ca_certs = kept.domain if kept else ended.domain
     return Outcome(
         result=verdict.result,

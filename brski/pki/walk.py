@@ -40,7 +40,7 @@ _UNDERSTOOD: Final = frozenset(
         ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
     }
 )
-_SIGNATURE_ALGORITHMS: Final = frozenset(
+SIGNATURE_ALGORITHMS: Final = frozenset(  # of certificates and revocation lists, dotted
     {
         registry.ECDSA_WITH_SHA256,
         registry.ECDSA_WITH_SHA384,
@@ -71,7 +71,7 @@ def walk(path: Path, at: datetime | None, ignore_leaf_expiry: bool) -> None:
 def check_algorithms(certificate: x509.Certificate) -> PublicKey:
     """Return the key, if it and the signature on the certificate are of accepted kinds."""
     algorithm = certificate.signature_algorithm_oid.dotted_string
-    if algorithm not in _SIGNATURE_ALGORITHMS:
+    if algorithm not in SIGNATURE_ALGORITHMS:
         raise ChainInvalid(
             f"{called(certificate)} is signed with {algorithm}, which is not accepted",
             section="RFC 5280 §4.1.1.2",

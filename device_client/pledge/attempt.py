@@ -17,6 +17,7 @@ from brski.errors import (
     Unavailable,
 )
 from brski.voucher.model import VoucherRequest
+from device_client.pledge.judging import Accepted
 from device_client.pledge.origin import Origin
 from device_client.pledge.policy import Pledge
 from device_client.pledge.states import (
@@ -56,7 +57,7 @@ class Onboarding:
     outstanding: Request | None = None  # what a 202 will have repeated, to the octet
     waited_s: int = 0
     voucher: bytes = b""
-    pin: x509.Certificate | None = None
+    accepted: Accepted | None = None  # what the voucher says, once it is believed
     domain: DomainCertificates | None = None
     csr: bytes = b""
     enrollment: Enrollment | None = None  # kept, or about to be
@@ -73,6 +74,7 @@ STEPS: Final[dict[State, StepName]] = {
     State.RENEWING: StepName.CONNECT,
     State.REQUESTING: StepName.VOUCHER_REQUEST,
     State.PENDING: StepName.VOUCHER_REQUEST,
+    State.CHECKING: StepName.VOUCHER,
     State.REJECTING: StepName.VOUCHER_STATUS,
     State.ACCEPTING: StepName.VOUCHER_STATUS,
     State.CA_CERTS: StepName.CA_CERTS,

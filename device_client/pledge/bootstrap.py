@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from brski.errors import (
+    OnboardingError,
     PeerError,
     Refused,
     UnexpectedResponse,
@@ -28,12 +29,20 @@ from device_client.pledge.attempt import (
 )
 from device_client.pledge.judging import judge_voucher
 from device_client.pledge.origin import resolve_location
+from device_client.pledge.revocation import (
+    addresses,
+    check_answerable,
+    check_answers,
+    questions,
+)
 from device_client.pledge.states import (
     Answer,
     Answered,
     Close,
     Connected,
     Credential,
+    FetchLists,
+    ListsFetched,
     Phase,
     Report,
     Result,
@@ -108,22 +117,48 @@ def hear_of_voucher(onboarding: Onboarding, event: Answered) -> Transition:
 def _judge_voucher(onboarding: Onboarding, event: Answered) -> Transition:
     answered = Report(step=StepName.VOUCHER_REQUEST, status=StepStatus.OK)
     try:
-        pin = judge_voucher(
+        accepted = judge_voucher(
             onboarding.voucher,
             pledge=onboarding.pledge,
             request=known(onboarding.request),
             registrar_chain=onboarding.registrar_chain,
             now=event.now,
         )
+        asked = questions(onboarding.registrar_chain, accepted, event.now)
+        if accepted.revocation_checks:
+            check_answerable(asked, event.now)
     except (PeerError, Refused) as error:
-        refused = replace(onboarding, state=State.REJECTING, verdict=verdict_of(error))
-        return refused, (
-            answered,
-            report_of(StepName.VOUCHER, error),
-            Send(request=messages.voucher_status_message(error)),
-        )
-    return replace(onboarding, state=State.ACCEPTING, pin=pin), (
-        answered,
+        after, effects = _reject(onboarding, error)
+        return after, (answered, *effects)
+    judged = replace(onboarding, accepted=accepted)
+    if not (wanted := addresses(asked)):
+        after, effects = _accept(judged)
+        return after, (answered, *effects)
+    return replace(judged, state=State.CHECKING), (answered, FetchLists(addresses=wanted))
+
+
+def check_revocation(onboarding: Onboarding, event: ListsFetched) -> Transition:
+    """What could be had of revocation lists is there: the voucher's last gate."""
+    accepted = known(onboarding.accepted)
+    asked = questions(onboarding.registrar_chain, accepted, event.now)
+    demanded = bool(accepted.revocation_checks)
+    try:
+        check_answers(asked, event.lists, demanded=demanded, now=event.now)
+    except PeerError as error:
+        return _reject(replace(onboarding, accepted=None), error)
+    return _accept(onboarding)
+
+
+def _reject(onboarding: Onboarding, error: OnboardingError) -> Transition:
+    refused = replace(onboarding, state=State.REJECTING, verdict=verdict_of(error))
+    return refused, (
+        report_of(StepName.VOUCHER, error),
+        Send(request=messages.voucher_status_message(error)),
+    )
+
+
+def _accept(onboarding: Onboarding) -> Transition:
+    return replace(onboarding, state=State.ACCEPTING), (
         Report(step=StepName.VOUCHER, status=StepStatus.OK),
         Send(request=messages.voucher_status_message(None)),
     )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cryptography import x509
+
 from brski.errors import (
     Unavailable,
 )
@@ -63,7 +65,7 @@ def fetch_csr_attrs(onboarding: Onboarding, event: Answered) -> Transition:
 
 def prepare_csr(onboarding: Onboarding, event: Answered) -> Transition:
     contents = _contents(onboarding, messages.csr_requirements_of(event.answer))
-    domain = messages.domain_of(known(onboarding.pin))
+    domain = messages.domain_of(_pin_of(onboarding))
     return replace(onboarding, state=State.PREPARING), (
         Report(step=StepName.CSR_ATTRS, status=StepStatus.OK),
         KeepRequest(contents=contents, domain=domain, renewal=onboarding.renewal),
@@ -78,6 +80,12 @@ def _contents(onboarding: Onboarding, requirements: CSRRequirements) -> CSRConte
         serial_number=onboarding.pledge.serial_number,
         idevid_issuer=onboarding.pledge.idevid_issuer,
     )
+
+
+def _pin_of(onboarding: Onboarding) -> x509.Certificate:
+    if onboarding.renewal is not None:
+        return known(onboarding.enrollment).pinned_domain_cert
+    return known(onboarding.accepted).pin
 
 
 def enroll(onboarding: Onboarding, event: RequestKept) -> Transition:
@@ -102,7 +110,7 @@ def hear_of_enrollment(onboarding: Onboarding, event: Answered) -> Transition:
         origin=onboarding.origin,
         ldevid_chain=chain,
         domain=domain,
-        pinned_domain_cert=known(onboarding.pin),
+        pinned_domain_cert=_pin_of(onboarding),
     )
     keeping = replace(onboarding, state=State.KEEPING, enrollment=enrollment)
     return keeping, (KeepEnrollment(enrollment=enrollment, renewal=onboarding.renewal),)

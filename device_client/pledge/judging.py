@@ -6,6 +6,7 @@ RFC 8995 §5.6.1, §5.6.2.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -32,6 +33,14 @@ from device_client.pledge.paths import validate
 from device_client.pledge.policy import Pledge
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What a voucher that is believed says."""
+
+    pin: x509.Certificate
+    revocation_checks: bool | None  # domain-cert-revocation-checks; None: the usual rules
+
+
 @counted()  # what a registrar's answer may cost
 def judge_voucher(
     octets: bytes,
@@ -40,8 +49,8 @@ def judge_voucher(
     request: VoucherRequest,
     registrar_chain: Sequence[x509.Certificate],
     now: datetime | None,
-) -> x509.Certificate:
-    """Decide whether this device belongs to the domain that *octets* name, and return its pin.
+) -> Accepted:
+    """Decide whether this device belongs to the domain that *octets* name.
 
     In this order: the signature leads to the manufacturer's anchors and to none else; the contents
     answer the request; the chain that the registrar showed in TLS leads to the pinned certificate.
@@ -54,7 +63,7 @@ def judge_voucher(
         now: aware UTC, or None where there is no clock: then nothing is held against a date.
 
     Returns:
-        The pinned domain certificate.
+        What follows from it; whether the domain's certificates are revoked has not been asked.
 
     Raises:
         SignatureInvalid, ChainInvalid: not signed under the manufacturer's anchors.
@@ -76,14 +85,9 @@ def judge_voucher(
         acceptable=pledge.policy.acceptable,
         allow_nonceless=pledge.policy.allow_nonceless,
     )
-    if voucher.domain_cert_revocation_checks:
-        raise ChainInvalid(
-            "the voucher demands revocation checks, for which this device has no means",
-            section="RFC 8366 §5.3",
-        )
     pin = find_pin(voucher, request, registrar_chain, at=now)
     _check_speaks_for_domain(registrar_chain[0], pin)
-    return pin
+    return Accepted(pin=pin, revocation_checks=voucher.domain_cert_revocation_checks)
 
 
 def _check_speaks_for_domain(registrar: x509.Certificate, pin: x509.Certificate) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from brski.errors import Malformed
 
 HTTPS_PORT: Final = 443
+HTTP_PORT: Final = 80
 LOCATION_LIMIT: Final = 2048  # ours: characters of one Location header
 _HOST: Final = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
@@ -49,6 +50,24 @@ def parse_origin(address: str) -> Origin:
     if parts.path not in ("", "/"):
         raise Malformed(f"registrar address {address!r} has a path; it takes a host and a port")
     return _origin_of(parts, address)
+
+
+def parse_list_address(address: str) -> tuple[str, int, str]:
+    """Read where a revocation list is published: host, port and path of an ``http`` address.
+
+    Raises:
+        Malformed: another scheme, credentials, a query, a fragment, or characters that have no
+            place in an address.
+
+    RFC 5280 §4.2.1.13.
+    """
+    if len(address) > LOCATION_LIMIT or not address.isascii():
+        raise Malformed("the address of a revocation list cannot be used")
+    parts = _split(address)
+    origin = _origin_of(parts._replace(scheme="https"), address)
+    if parts.scheme != "http":
+        raise Malformed(f"{address!r} is not http", section="RFC 5280 §4.2.1.13")
+    return origin.host, parts.port or HTTP_PORT, _path_of(parts)
 
 
 def resolve_location(origin: Origin, location: str) -> tuple[Origin, str]:

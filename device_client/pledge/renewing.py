@@ -33,7 +33,6 @@ def ask_domain(onboarding: Onboarding, event: Connected) -> Transition:
         onboarding,
         state=State.CA_CERTS,
         registrar_chain=event.registrar_chain,
-        pin=enrollment.pinned_domain_cert,
     )
     return asking, (
         Report(step=StepName.CONNECT, status=StepStatus.OK),

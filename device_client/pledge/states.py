@@ -25,6 +25,7 @@ class State(enum.Enum):
     RENEWING = "a connection under the LDevID that is to be renewed is being opened"
     REQUESTING = "the voucher-request is out"
     PENDING = "the registrar said 202; the same octets will go again"
+    CHECKING = "revocation lists of the registrar's domain are being fetched"
     REJECTING = "the voucher was refused; the registrar is being told"
     ACCEPTING = "the voucher was accepted; the registrar is being told"
     CA_CERTS = "the domain's CA certificates are being fetched"
@@ -173,6 +174,14 @@ class Answered:
     now: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListsFetched:
+    """Those revocation lists came that could be had."""
+
+    lists: tuple[bytes, ...]  # as received, unjudged
+    now: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Waited:
     """The time that was asked for is over."""
@@ -197,7 +206,9 @@ class Failed:
     error: OnboardingError
 
 
-Event: TypeAlias = Started | Connected | Answered | Waited | RequestKept | EnrollmentKept | Failed
+Event: TypeAlias = (
+    Started | Connected | Answered | ListsFetched | Waited | RequestKept | EnrollmentKept | Failed
+)
 
 
 # -- what the machine asks for
@@ -216,6 +227,13 @@ class Send:
     """Send *request* on the open connection and bring the answer."""
 
     request: Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchLists:
+    """Fetch revocation lists, as far as they can be had, and bring them."""
+
+    addresses: tuple[str, ...]  # http, as they stand in certificates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,5 +289,14 @@ class Finish:
 
 
 Effect: TypeAlias = (
-    Connect | Send | Wait | KeepRequest | KeepEnrollment | KeepReported | Report | Close | Finish
+    Connect
+    | Send
+    | FetchLists
+    | Wait
+    | KeepRequest
+    | KeepEnrollment
+    | KeepReported
+    | Report
+    | Close
+    | Finish
 )

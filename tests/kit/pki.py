@@ -361,3 +361,45 @@ def make_masa_signer(
     knobs.setdefault("basic_constraints", x509.BasicConstraints(ca=False, path_length=None))
     knobs.setdefault("key_usage", LEAF_KEY_USAGE)
     return certify(common_name(name), issuer=issuer, **knobs)
+
+
+CRL_URL: Final = "http://192.0.2.80/owner.crl"
+
+
+def points_to(*addresses: str) -> tuple[x509.ExtensionType, bool]:
+    """A CRLDistributionPoints extension, for ``extra``."""
+    points = [
+        x509.DistributionPoint([x509.UniformResourceIdentifier(address)], None, None, None)
+        for address in addresses
+    ]
+    return x509.CRLDistributionPoints(points), False
+
+
+def make_crl(
+    issuer: Entity,
+    *revoked: x509.Certificate,
+    this_update: datetime = NOW,
+    next_update: datetime = AFTER,
+    extra: Sequence[tuple[x509.ExtensionType, bool]] = (),
+    digest: Digest | None = hashes.SHA256(),  # noqa: B008 - a value
+    signed_by: Entity | None = None,
+) -> bytes:
+    """A revocation list of *issuer*, DER, that has *revoked*."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(this_update)
+        .next_update(next_update)
+    )
+    for certificate in revoked:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(certificate.serial_number)
+            .revocation_date(this_update)
+            .build()
+        )
+    for extension, critical in extra:
+        builder = builder.add_extension(extension, critical)
+    key: Any = (signed_by or issuer).private_key
+    made = builder.sign(key, digest)
+    return made.public_bytes(Encoding.DER)

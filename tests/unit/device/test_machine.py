@@ -40,10 +40,12 @@ from device_client.pledge.states import (
     EnrollmentKept,
     Event,
     Failed,
+    FetchLists,
     Finish,
     KeepEnrollment,
     KeepReported,
     KeepRequest,
+    ListsFetched,
     Phase,
     Report,
     RequestKept,
@@ -69,6 +71,7 @@ EVENTS: tuple[type[Event], ...] = (
     Started,
     Connected,
     Answered,
+    ListsFetched,
     Waited,
     RequestKept,
     EnrollmentKept,
@@ -230,6 +233,7 @@ def some(event: type[Event]) -> Event:
         Started: Started(phase=Phase.FACTORY),
         Connected: connected(),
         Answered: OK,
+        ListsFetched: ListsFetched(lists=(), now=pki.NOW),
         Waited: Waited(),
         RequestKept: RequestKept(csr=build_csr(KEY, pki.common_name("x"))),
         EnrollmentKept: EnrollmentKept(),
@@ -544,6 +548,8 @@ def likely(onboarding: Onboarding) -> Event | None:
             return connected()
         case State.REQUESTING:
             return voucher_for(onboarding)
+        case State.CHECKING:
+            return ListsFetched(lists=(), now=pki.NOW)
         case State.CA_CERTS:
             return ca_certs()
         case State.CSR_ATTRS:
@@ -587,7 +593,7 @@ def test_whatever_happens(data: st.DataObject) -> None:
             assert (was.state, type(event)) not in TABLE
             continue
         assert was.state is not State.DONE
-        bringing = (Connect, Send, Wait, KeepRequest, KeepEnrollment, Finish)
+        bringing = (Connect, Send, FetchLists, Wait, KeepRequest, KeepEnrollment, Finish)
         answers = [e for e in effects if isinstance(e, bringing)]
         assert len(answers) == 1  # exactly one effect brings the next event, or ends it
         assert effects[-1] is answers[0]
