@@ -80,7 +80,8 @@ def mark(
         if len(found) != 1:
             return ambiguous(found)
         subject = device_subject(found[0])
-    added = add_mark(place.open_to_write(), subject, verdict, reason, by=who, now=now())
+    with closing(place.open_to_write()) as session:
+        added = add_mark(session, subject, verdict, reason, by=who, now=now())
     with closing(open_reader(place)) as reader:
         _tell(reader, subject, verdict, reason, added=added, as_json=as_json)
     return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -133,7 +132,7 @@ def add_mark(
 
     Args:
         session: to write; of a directory that may be empty: a batch can be marked before anything
-            is loaded. Closed at the end.
+            is loaded.
         reason: a token, such as ``"seed-leak"``; registrars see it.
         by: who says so, 1 to 64 printable ASCII characters; it stays in this file.
         now: aware.
@@ -160,7 +159,7 @@ def add_mark(
         "by": by,
         "now": int(now.timestamp()),
     }
-    with closing(session), session.writing():
+    with session.writing():
         found = session.rows(_ON_SUBJECT, values)
         if _says_already(found, verdict, reason):
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -148,14 +149,8 @@ def stolen(site: Site, serial_number: str) -> None:
     (record,) = reader.find(None, serial_number)
     reader.close()
     subject = device_subject(record)
-    assert add_mark(
-        as_place(site.database).open_to_write(),
-        subject,
-        Verdict.REVOKED,
-        "stolen",
-        by="anna",
-        now=pki.NOW,
-    )
+    with closing(as_place(site.database).open_to_write()) as session:
+        assert add_mark(session, subject, Verdict.REVOKED, "stolen", by="anna", now=pki.NOW)
 
 
 def test_what_a_person_is_told(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,6 +146,5 @@ def mark(database: Path, device: DeviceRecord, verdict: Verdict, reason: str) ->
 
 def say(database: Path, subject: Subject, verdict: Verdict, reason: str) -> bool:
     """What a person says of anything."""
-    return add_mark(
-        as_place(database).open_to_write(), subject, verdict, reason, by="operator", now=pki.NOW
-    )
+    with closing(as_place(database).open_to_write()) as session:
+        return add_mark(session, subject, verdict, reason, by="operator", now=pki.NOW)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -91,8 +92,8 @@ class Directory:
         return record.status, record.status_reason
 
     def mark(self, subject: Any, verdict: Verdict, reason: str) -> bool:
-        session = self.place.open_to_write()
-        return add_mark(session, subject, verdict, reason, by="anna", now=pki.NOW)
+        with closing(self.place.open_to_write()) as session:
+            return add_mark(session, subject, verdict, reason, by="anna", now=pki.NOW)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -136,15 +137,11 @@ def test_a_reason_is_a_token(factory: oem.Factory, database: Path, reason: str) 
 def test_a_mark_says_who_made_it(factory: oem.Factory, database: Path, name: str) -> None:
     factory.load(database, [factory.make("SN-1")])
     subject = batch_subject(BATCH)
-    with pytest.raises(Malformed, match="printable ASCII"):
-        add_mark(
-            as_place(database).open_to_write(),
-            subject,
-            Verdict.REVOKED,
-            "stolen",
-            by=name,
-            now=pki.NOW,
-        )
+    with (
+        closing(as_place(database).open_to_write()) as session,
+        pytest.raises(Malformed, match="printable ASCII"),
+    ):
+        add_mark(session, subject, Verdict.REVOKED, "stolen", by=name, now=pki.NOW)
     assert standing(database, "SN-1") == ACTIVE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -194,8 +195,8 @@ def test_a_damaged_page_is_an_error_not_an_unknown_device(
     octets = bytearray(database.read_bytes())
     octets[4096:] = bytes(len(octets) - 4096)
     database.write_bytes(octets)
-    with pytest.raises(StateError):
-        open_reader(database).find(None, "SN-1")
+    with pytest.raises(StateError), closing(open_reader(database)) as reader:
+        reader.find(None, "SN-1")
 
 
 def test_a_new_file_is_private_and_says_whose_it_is(database: Path) -> None:
@@ -215,10 +216,14 @@ def test_opening_again_writes_nothing(database: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "values"), [(_FIND_BY_SERIAL, ("SN-1",)), (_FIND_BY_PAIR, ("SN-1", bytes(20)))]
+    ("statement", "values"),
+    [
+        (_FIND_BY_SERIAL, {"serial": "SN-1"}),
+        (_FIND_BY_PAIR, {"serial": "SN-1", "issuer": bytes(20)}),
+    ],
 )
 def test_look_ups_use_their_index(
-    database: Path, statement: str, values: tuple[object, ...]
+    database: Path, statement: str, values: dict[str, object]
 ) -> None:
     """A scan would make every onboarding wait for a million rows."""
     connection = open_to_write(database)
