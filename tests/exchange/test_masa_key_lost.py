@@ -14,7 +14,8 @@ from brski.pki.keys import certificate_der
 from brski.voucher.cms import CMS
 from brski.voucher.yang_json import encode_voucher
 from brski.voucher.yang_types import encode_nonce
-from device_client.pledge.messages import Pledge, judge_voucher
+from device_client.pledge.judging import judge_voucher
+from device_client.pledge.policy import Pledge
 from tests.kit import pki
 from tests.kit.masa_desk import REGISTRAR, STRANGER, Desk, desk
 

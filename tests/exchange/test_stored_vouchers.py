@@ -22,7 +22,7 @@ from brski.pki.extensions import encode_idevid_issuer
 from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from brski.voucher.yang_json import encode_voucher
-from device_client.pledge.messages import Policy
+from device_client.pledge.policy import Policy
 from device_client.pledge.states import Result
 from masa_stub.issue import IssuePolicy
 from registrar_plugin.registrar import VoucherAnswer

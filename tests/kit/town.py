@@ -31,7 +31,9 @@ from brski.registry import VOUCHER_CMS_JSON
 from brski.telemetry.status import Status
 from brski.voucher.cms import CMS
 from brski.voucher.model import VoucherRequest
-from device_client.pledge.messages import Pledge, build_voucher_request, judge_voucher
+from device_client.pledge.judging import judge_voucher
+from device_client.pledge.messages import build_voucher_request
+from device_client.pledge.policy import Pledge
 from masa_stub.masa import MASA
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.ca_backend.port import Pending
