@@ -12,18 +12,24 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from yarl import URL
+
 from brski.edge.adapters import open_adapter
+from brski.edge.http.authentication import load_password
 from brski.edge.only_one import only_one
 from brski.edge.settings import read_settings
 from brski.edge.signers.file import load_chain, load_private_key
 from brski.edge.signers.key import KeySigner
 from brski.edge.tls_client import https_client_context
-from brski.errors import KeyUnusable, SettingsError
+from brski.errors import SettingsError
 from brski.pki.chain import TrustAnchors
-from brski.pki.extensions import domain_id, has_extended_key_usage
+from brski.pki.extensions import (
+    domain_id,
+    masa_base_url,
+)
 from brski.pki.signer import Signer
 from brski.rates import Rate
-from brski.registry import ID_KP_CMC_RA, ID_KP_SERVER_AUTH, VOUCHER_CMS_JSON
+from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMSSerialization
 from brski.voucher.serialization import VoucherSerialization
 from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES
@@ -42,11 +48,13 @@ from registrar_plugin.identity.patience import Patience, PatienceSettings
 from registrar_plugin.identity.policy import Manufacturer, SerialNumberSource
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.known_devices import KnownDevices
+from registrar_plugin.masa_link.authentication import Authentication, Scheme
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
 from registrar_plugin.masa_link.port import MASALink
 from registrar_plugin.oem_source.lookup import CachedLookup, LookupLimits
 from registrar_plugin.oem_source.manifest import ManifestSourceSettings
 from registrar_plugin.oem_source.port import DeviceRecordSource
+from registrar_plugin.own_certificate import check_own_certificate
 from registrar_plugin.registrar import Registrar
 from registrar_plugin.reports import EnrollmentReports
 from registrar_plugin.restart import complete_open_intents
@@ -141,7 +149,7 @@ def open_registrar(
     chain = load_chain(settings.registrar.chain)
     key = load_private_key(settings.registrar.key)
     signer = KeySigner(key, chain)
-    _check_registrar_certificate(signer, settings.registrar.chain)
+    check_own_certificate(chain[0], settings.registrar.chain)
     stack = AsyncExitStack()
     front = InProcessFront(chain, key)
     sources = _sources(settings, source)
@@ -172,6 +180,7 @@ def open_registrar(
         identity=identity,
         admission=admission,
         signer=signer,
+        enclosed=settings.registrar.certificates_to_masa,
         serializations={VOUCHER_CMS_JSON: serialization},
         masa=masa,
         journal=journal,
@@ -315,16 +324,6 @@ def _stored_vouchers(
     )
 
 
-def _check_registrar_certificate(signer: KeySigner, path: Path) -> None:
-    """MASAs and pledges refuse a registrar without these; better to say so at the start."""
-    for oid, name in ((ID_KP_CMC_RA, "id-kp-cmcRA"), (ID_KP_SERVER_AUTH, "id-kp-serverAuth")):
-        if not has_extended_key_usage(signer.chain[0], oid):
-            raise KeyUnusable(
-                f"the registrar's certificate in {path} lacks {name} in extendedKeyUsage",
-                section="RFC 7030 §3.6.1; RFC 8995 §5.5.4",
-            )
-
-
 def _checks(
     settings: RegistrarSettings,
     sources: Mapping[str, DeviceRecordSource],
@@ -416,8 +415,20 @@ def _masa_access(settings: MASASettings) -> MASAAccess:
             anchors, client_chain=settings.client_chain, client_key=settings.client_key
         ),
         hosts=frozenset(settings.hosts),
+        authentication=_authentication(settings),
         timeout_s=settings.timeout_s,
     )
+
+
+def _authentication(settings: MASASettings) -> Authentication | None:
+    if settings.user is None or settings.password_file is None:
+        return None
+    hosts = {host.lower() for host in settings.hosts}
+    if settings.url is not None:
+        url = URL(masa_base_url(settings.url))
+        hosts.add(f"{url.host}:{url.port}".lower())
+    password = load_password(settings.user, settings.password_file)
+    return Authentication(password, Scheme(settings.authentication), hosts=hosts)
 
 
 def _audit_policy(settings: RegistrarSettings) -> AuditPolicy:

@@ -66,6 +66,8 @@ class Registrar:
         admission: lets in whom the domain wants, by its settings or by hand.
         signer: the registrar's key; its chain (end entity first, owner's root last) goes into the
             registrar voucher-request, and the MASA pins one of it.
+        enclosed: so many certificates of the chain, from the first; all when None. Fewer ask for a
+            more specific pin (RFC 8995 §5.5).
         serializations: by media type.
     """
 
@@ -75,6 +77,7 @@ class Registrar:
         identity: IdentityVerifier,
         admission: AdmissionDesk,
         signer: Signer,
+        enclosed: int | None = None,
         serializations: Mapping[str, VoucherSerialization],
         masa: MASALink,
         journal: Journal,
@@ -88,6 +91,7 @@ class Registrar:
         self._identity = identity
         self._admission = admission
         self._signer = signer
+        self._enclosed = enclosed
         self._serializations = serializations
         self._masa = masa
         self._journal = journal
@@ -185,7 +189,7 @@ class Registrar:
         unsigned = serialization.prepare(
             registrar_voucher_request(verified, created_on=now),
             self._signer,
-            certificates=self._signer.chain,
+            certificates=self._signer.chain[: self._enclosed],
             signing_time=now,
         )
         octets = unsigned.encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
 from brski.voucher.interoperability import Interoperability
@@ -28,6 +28,7 @@ class IdentitySettings(Settings):
 
     key: ExistingFile
     chain: ExistingFile  # end entity first, owner's root last
+    certificates_to_masa: int | None = Field(default=None, ge=1)  # of the chain; all when missing
 
 
 class MASASettings(Settings):
@@ -38,7 +39,18 @@ class MASASettings(Settings):
     url: str | None = None  # instead of what the IDevID says
     client_key: ExistingFile | None = None
     client_chain: ExistingFile | None = None
+    user: str | None = None
+    password_file: ExistingFile | None = None  # one line, 0600
+    authentication: Literal["basic", "digest"] = "basic"
     timeout_s: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _password_has_a_place(self) -> MASASettings:
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and password_file go together")
+        if self.user is not None and not self.hosts and self.url is None:
+            raise ValueError("a password goes to named hosts only: set hosts or url")
+        return self
 
 
 class ManufacturerSettings(Settings):

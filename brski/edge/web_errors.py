@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -155,6 +156,9 @@ def _response(status: int, error: OnboardingError, text: str) -> web.Response:
     return response
 
 
+_NEVER: Final = re.compile(r"\s*q\s*=\s*0(\.0{0,3})?\s*", re.IGNORECASE)  # RFC 9110 §12.4.2
+
+
 def check_accept(request: web.Request, media_type: str) -> None:
     """Raise unless the request's Accept header lets *media_type* be the answer.
 
@@ -167,7 +171,8 @@ def check_accept(request: web.Request, media_type: str) -> None:
     RFC 8995 §5.5, §5.6.
     """
     accept = request.headers.get(hdrs.ACCEPT, "*/*")
-    offered = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    parts = (part.partition(";") for part in accept.split(","))
+    offered = {name.strip().lower() for name, _, weight in parts if not _NEVER.fullmatch(weight)}
     if not offered & {media_type, "*/*", "application/*"}:
         raise NotAcceptable(f"the answer would be {media_type}", section="RFC 8995 §5.6")
 

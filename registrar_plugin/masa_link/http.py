@@ -26,6 +26,7 @@ from brski.errors import (
 )
 from brski.registry import BODY_LIMIT, JSON, REQUEST_AUDIT_LOG, REQUEST_VOUCHER
 from registrar_plugin.masa_link.addresses import CheckedAddresses, check_url
+from registrar_plugin.masa_link.authentication import Authentication
 from registrar_plugin.masa_link.port import MASAAnswer
 
 _SECTION: Final = "RFC 8995 §5.6"
@@ -46,6 +47,7 @@ class MASAAccess:
 
     context: ssl.SSLContext  # its anchors, and our client certificate if it wants one
     hosts: frozenset[str] = frozenset()  # exact "host:port" that may be at any address
+    authentication: Authentication | None = None  # by HTTP
     timeout_s: float = 10.0
     connections: int = 32
 
@@ -106,6 +108,7 @@ class _Access:
 
     def __init__(self, access: MASAAccess) -> None:
         self._hosts = frozenset(host.lower() for host in access.hosts)
+        self._authentication = access.authentication
         self._client = HTTPSClient(
             access.context,
             timeout_s=access.timeout_s,
@@ -125,8 +128,20 @@ class _Access:
     async def _send(
         self, method: str, url: str, fields: Mapping[str, str], body: bytes, limit: int
     ) -> Answer:
-        target = _parsed(url)
+        target, known = _parsed(url), self._authentication
         check_url(target, self._hosts)
+        said = known.unasked(method, target) if known else None
+        answer = await self._sent(method, target, _with(fields, said), body, limit)
+        if answer.status != 401 or known is None:
+            return answer
+        said = known.asked(answer.fields.get("www-authenticate", ""), method, target)
+        if said is None:
+            return answer
+        return await self._sent(method, target, _with(fields, said), body, limit)
+
+    async def _sent(
+        self, method: str, target: URL, fields: Mapping[str, str], body: bytes, limit: int
+    ) -> Answer:
         host = target.raw_host or ""
         call = Call(
             host=host,
@@ -150,6 +165,10 @@ class _Access:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _with(fields: Mapping[str, str], authorization: str | None) -> Mapping[str, str]:
+    return fields if authorization is None else {**fields, "Authorization": authorization}
 
 
 @lru_cache(maxsize=_URLS)

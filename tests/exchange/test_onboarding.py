@@ -17,6 +17,8 @@ from brski.pki.keys import certificate_der
 from brski.telemetry.status import Status
 from brski.voucher.cms import CMS
 from brski.voucher.yang_json import decode_voucher, decode_voucher_request
+from masa_stub.issue import IssuePolicy, Pin
+from registrar_plugin.registrar import VoucherAnswer
 from tests.kit.world import make_world
 
 
@@ -127,3 +129,18 @@ async def test_what_goes_to_the_masa_and_comes_back(tmp_path: Path) -> None:
         assert (request.serial_number, request.nonce) == (pledges.serial_number, pledges.nonce)
         assert answer.body == world.wire.answers[0]
         assert decode_voucher(CMS.open(answer.body).payload).nonce == pledges.nonce
+
+
+@pytest.mark.requirement("REG-30", "CMS-8", "REG-24")
+@pytest.mark.parametrize("enclosed", [1, 2, None])
+async def test_how_much_of_our_chain_the_masa_gets(tmp_path: Path, enclosed: int | None) -> None:
+    """Fewer certificates ask for a more specific pin; each of them leads to what we show."""
+    issue = IssuePolicy(pin=Pin.HIGHEST_CA)
+    async with make_world(tmp_path, enclosed=enclosed, issue=issue) as world:
+        chain = world.registrar_entity.chain
+        answer = await world.voucher(world.make_device())
+        assert isinstance(answer, VoucherAnswer)
+        sent = CMS.open(world.wire.sent[0]).certificates
+        assert set(sent) == set(chain[:enclosed])
+        pinned = CMS.open(answer.body).voucher().pinned_domain_cert
+        assert pinned == certificate_der(chain[:enclosed][-1])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from brski.edge.http.authentication import Password
+from brski.edge.signers.file import load_chain
 from brski.edge.tls_client import https_client_context
 from brski.errors import (
     AddressNotAllowed,
@@ -22,21 +26,29 @@ from brski.errors import (
 )
 from brski.registry import BODY_LIMIT, VOUCHER_CMS_JSON
 from registrar_plugin.masa_link import addresses
+from registrar_plugin.masa_link.authentication import Authentication, Scheme
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
+from tests.kit import pki, tls
 from tests.kit.scripted import ROOT, Server, Wire, scripted
 
 BODY = b"signed request"
+ALADDIN = Password(user="Aladdin", secret="open sesame")
 VOUCHER = b"Content-Type: application/voucher-cms+json\r\nContent-Length: 7\r\n\r\nvoucher"
 
 
 @asynccontextmanager
 async def linked(
-    *said: bytes, listed: bool = True, answers: list[bytes] | None = None
+    *said: bytes,
+    listed: bool = True,
+    answers: list[bytes] | None = None,
+    scheme: Scheme | None = None,
+    named: bool = True,
 ) -> AsyncIterator[tuple[HTTPMASALink, Server, str]]:
     """A MASA that says these in turn, and the link to it; an empty one closes instead.
 
     Args:
         answers: what it says; for a test that fills in its port.
+        scheme: how the registrar says its password, to this MASA if *named*.
     """
     left = answers if answers is not None else list(said)
 
@@ -52,7 +64,11 @@ async def linked(
 
     async with scripted(script) as server:
         hosts = frozenset({f"LOCALHOST:{server.port}"} if listed else ())
-        access = MASAAccess(context=https_client_context([ROOT.certificate]), hosts=hosts)
+        place = f"localhost:{server.port}" if named else "masa.example.com:443"
+        known = Authentication(ALADDIN, scheme, hosts={place}) if scheme else None
+        access = MASAAccess(
+            context=https_client_context([ROOT.certificate]), hosts=hosts, authentication=known
+        )
         link = HTTPMASALink({"acme": access})
         try:
             yield link, server, f"https://localhost:{server.port}/.well-known/brski"
@@ -60,6 +76,7 @@ async def linked(
             await link.close()
 
 
+@pytest.mark.requirement("REG-7", "REG-8")
 async def test_voucher_comes_as_it_is() -> None:
     """Method, path, type and Accept as RFC 8995 §5.5 has them; connections are kept."""
     async with linked(b"200 OK\r\n" + VOUCHER, b"200 OK\r\n" + VOUCHER) as (link, server, url):
@@ -196,6 +213,143 @@ async def test_masa_that_closes_twice_is_unavailable() -> None:
         with pytest.raises(Unavailable, match="does not answer"):
             await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
         assert len(server.requests) == 3
+
+
+# -- who we are
+
+
+@pytest.mark.requirement("REG-13")
+async def test_basic_is_said_at_once() -> None:
+    """RFC 7617; the MASA need not ask."""
+    good = b"200 OK\r\n" + VOUCHER
+    async with linked(good, scheme=Scheme.BASIC) as (link, server, url):
+        await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        (request,) = server.requests
+        assert b"\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n" in request
+
+
+DIGEST = (
+    b'401 Who\r\nWWW-Authenticate: Digest realm="masa", qop="auth", algorithm=SHA-256, '
+    b'nonce="%s"\r\nContent-Length: 0\r\n\r\n'
+)
+
+
+@pytest.mark.requirement("REG-13")
+async def test_digest_answers_a_challenge_and_counts() -> None:
+    """Once asked, the next requests answer unasked, each with another count (RFC 7616 §3.4)."""
+    good = b"200 OK\r\n" + VOUCHER
+    asked, stale = DIGEST % b"one", DIGEST % b"two"
+    answers = (asked, good, good, stale, good)
+    async with linked(*answers, scheme=Scheme.DIGEST) as (link, server, url):
+        for _ in range(3):
+            answer = await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+            assert answer.body == b"voucher"
+        said = [
+            (request.partition(b'nonce="')[2][:3], request.partition(b"nc=")[2][:8])
+            for request in server.requests
+        ]
+        assert said == [
+            (b"", b""),
+            (b"one", b"00000001"),
+            (b"one", b"00000002"),
+            (b"one", b"00000003"),
+            (b"two", b"00000001"),
+        ]
+        assert all(b"open sesame" not in request for request in server.requests)
+        assert all(request.endswith(BODY) for request in server.requests)
+
+
+@pytest.mark.requirement("REG-13")
+@pytest.mark.parametrize("scheme", [Scheme.BASIC, Scheme.DIGEST])
+async def test_credentials_that_are_not_taken_are_told_to_the_operator(scheme: Scheme) -> None:
+    """No loop: a second 401 is the end of it; the error names what to look at."""
+    async with linked(DIGEST % b"a", DIGEST % b"b", scheme=scheme) as (link, server, url):
+        with pytest.raises(CredentialsRefused, match="401: Who") as refused:
+            await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert "user" in refused.value.hint
+        assert len(server.requests) == (1 if scheme is Scheme.BASIC else 2)
+
+
+@pytest.mark.requirement("REG-13", "SEC-7")
+@pytest.mark.parametrize("scheme", [Scheme.BASIC, Scheme.DIGEST])
+async def test_a_password_is_not_said_to_whoever_an_idevid_names(scheme: Scheme) -> None:
+    """A device's certificate chooses the host: only those that the owner names are told."""
+    answers = (DIGEST % b"a",)
+    async with linked(*answers, scheme=scheme, named=False) as (link, server, url):
+        with pytest.raises(CredentialsRefused):
+            await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert len(server.requests) == 1
+        assert b"Authorization" not in server.requests[0]
+
+
+@pytest.mark.requirement("REG-13")
+async def test_a_server_cannot_choose_a_weaker_scheme() -> None:
+    """Asked for Basic, a registrar of Digest says nothing."""
+    asked = b'401 Who\r\nWWW-Authenticate: Basic realm="x"' + NONE
+    async with linked(asked, scheme=Scheme.DIGEST) as (link, server, url):
+        with pytest.raises(UnexpectedResponse, match="no HTTP Digest"):
+            await link.request_voucher("acme", url, BODY, VOUCHER_CMS_JSON)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.requirement("REG-13", "REG-11")
+async def test_each_manufacturer_has_its_own_anchors_and_client_certificate(
+    tmp_path: Path,
+) -> None:
+    """The MASA of one, under its anchor and met with our certificate, is nobody to the other."""
+    ours = pki.make_registrar(pki.make_pki("Example Client"))
+    chain, key = tls.write_entity(tmp_path, "ours", ours)
+    shown: list[int] = []
+
+    async def script(_: Server, wire: Wire) -> None:
+        shown.append(len(wire.writer.get_extra_info("ssl_object").peer_chain()))
+        while await wire.request():
+            await wire.reader.readexactly(len(BODY))
+            wire.say(b"HTTP/1.1 200 OK\r\n" + VOUCHER)
+
+    async with scripted(script, ask_client=True) as server:
+        hosts = frozenset({f"localhost:{server.port}"})
+        known = https_client_context([ROOT.certificate], client_chain=chain, client_key=key)
+        nameless = https_client_context([ROOT.certificate])
+        other = https_client_context([ours.root])
+        link = HTTPMASALink(
+            {
+                name: MASAAccess(context=context, hosts=hosts)
+                for name, context in (("acme", known), ("bolt", nameless), ("corp", other))
+            }
+        )
+        url = f"https://localhost:{server.port}/.well-known/brski"
+        for name in ("acme", "bolt"):
+            await link.request_voucher(name, url, BODY, VOUCHER_CMS_JSON)
+        with pytest.raises(Unavailable, match="certificate"):
+            await link.request_voucher("corp", url, BODY, VOUCHER_CMS_JSON)
+        await link.close()
+        assert shown == [len(load_chain(chain)), 0]
+
+
+@pytest.mark.requirement("TLS-6")
+async def test_the_masas_name_is_in_the_client_hello() -> None:
+    """So that one address can serve several MASAs (RFC 8995 EID 6642); read off the wire."""
+    hellos: list[bytes] = []
+
+    async def record(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        header = await reader.readexactly(5)
+        hellos.append(await reader.readexactly(int.from_bytes(header[3:])))
+        writer.close()
+
+    server = await asyncio.start_server(record, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    hosts = frozenset({f"localhost:{port}"})
+    access = MASAAccess(context=https_client_context([ROOT.certificate]), hosts=hosts)
+    link = HTTPMASALink({"acme": access})
+    with pytest.raises(Unavailable):
+        await link.request_voucher("acme", f"https://localhost:{port}/x", BODY, VOUCHER_CMS_JSON)
+    await link.close()
+    server.close()
+    name = b"localhost"
+    entry = b"\x00" + len(name).to_bytes(2) + name  # RFC 6066 §3: host_name
+    listed = len(entry).to_bytes(2) + entry
+    assert b"\x00\x00" + len(listed).to_bytes(2) + listed in hellos[0]
 
 
 # -- addresses

@@ -68,11 +68,13 @@ async def answer_all(server: Server, wire: Wire) -> None:
 
 @asynccontextmanager
 async def scripted(
-    script: Script = answer_all, *, certificate: pki.Entity = SERVICE
+    script: Script = answer_all, *, certificate: pki.Entity = SERVICE, ask_client: bool = False
 ) -> AsyncIterator[Server]:
     """Serve *script* at a free port of loopback."""
     server = Server(script)
-    context = server_context((certificate.certificate,), certificate.private_key, ask_client=False)
+    context = server_context(
+        (certificate.certificate,), certificate.private_key, ask_client=ask_client
+    )
     listening = await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=context)
     server.port = listening.sockets[0].getsockname()[1]
     try:

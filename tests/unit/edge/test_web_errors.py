@@ -301,7 +301,10 @@ def test_an_accept_header_that_allows_the_answer(accept: str | None) -> None:
     check_accept(make_mocked_request("POST", "/", headers=headers), "application/json")
 
 
-@pytest.mark.parametrize("accept", ["", "text/plain", "application/jsonx", "text/*"])
+@pytest.mark.parametrize(
+    "accept",
+    ["", "text/plain", "application/jsonx", "text/*", "application/json;q=0", "*/*; Q=0.000"],
+)
 def test_an_accept_header_that_allows_nothing_that_there_is(accept: str) -> None:
     """The nearest refusals."""
     with pytest.raises(NotAcceptable):
