@@ -14,7 +14,7 @@ import pytest
 
 from brski.voucher.cms import CMS
 from brski.voucher.yang_json import decode_voucher_request
-from device_client.pledge.messages import Policy
+from device_client.pledge.policy import Policy
 from device_client.pledge.states import Answer, Result
 from tests.integration.pledge_desk import WORLD, Desk, desk, registrar
 from tests.kit import pki
