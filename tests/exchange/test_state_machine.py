@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 
 from brski.errors import Unavailable
 from brski.voucher.cms import CMS
-from device_client.pledge import messages
+from device_client.pledge import judging
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.est_server import brski_devices
@@ -289,7 +289,7 @@ _KEEP: Final = "UPDATE certificates SET state = state WHERE idevid_issuer = :iss
 BUGS: Final[dict[str, tuple[object, str, object, str]]] = {
     "revoked-devices-enroll": (verify, "check_status", _nothing, "I1"),
     "nobody-waits-for-acceptance": (brski_devices, "check_standing", _nothing, "I1"),
-    "pledges-believe-anything": (messages, "check_voucher", _nothing, "I2"),
+    "pledges-believe-anything": (judging, "check_voucher", _nothing, "I2"),
     "signed-and-not-written": (SQLiteJournal, "complete_registrar_request", _no_line, "I4"),
     "two-active-ldevids": (statements, "SUPERSEDE", _KEEP, "UNIQUE"),
     "a-key-in-the-log": (EmbeddedCA, "complete", _tell_key, "I7"),

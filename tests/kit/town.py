@@ -356,7 +356,7 @@ class Town:
             return
         chain = self.gates[number].domain[1].chain[:-1]
         try:
-            pin = judge_voucher(
+            accepted = judge_voucher(
                 voucher,
                 pledge=self.pledge_of(party),
                 request=asked[0],
@@ -368,7 +368,7 @@ class Town:
             party.pinned.pop(number, None)
             await self.report(party, number, accepted=False)
             return
-        party.pinned[number] = (voucher, asked[0], pin)
+        party.pinned[number] = (voucher, asked[0], accepted.pin)
         await self.report(party, number, accepted=True)
 
     async def report(self, party: Party, number: int, *, accepted: bool) -> None:
