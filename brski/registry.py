@@ -80,6 +80,8 @@ CA_CERTS: Final = "/cacerts"  # RFC 7030 §4.1
 CSR_ATTRS: Final = "/csrattrs"  # RFC 7030 §4.5
 SIMPLE_ENROLL: Final = "/simpleenroll"  # RFC 7030 §4.2
 SIMPLE_REENROLL: Final = "/simplereenroll"  # RFC 7030 §4.2.2
+SERVER_KEY_GEN: Final = "/serverkeygen"  # RFC 7030 §4.4
+FULL_CMC: Final = "/fullcmc"  # RFC 7030 §4.3
 
 # -- limits
 NONCE_OCTETS: Final = (8, 32)  # RFC 8366 §5.3: least and most, after base64

@@ -38,9 +38,9 @@ from registrar_plugin.approval import AdmissionDesk, WaitingRoom
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
-from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
-from registrar_plugin.est_server.desks import ESTServer, make_desk
+from registrar_plugin.est_server.desks import ESTServer
+from registrar_plugin.est_server.opening import open_est_server
 from registrar_plugin.health.port import Checkable
 from registrar_plugin.health.readiness import Check, Readiness
 from registrar_plugin.identity.budget import RateBudget
@@ -206,17 +206,18 @@ def open_registrar(
         audit=audit,
         second_use=second_use,
     )
-    desk = make_desk(
-        EnrollmentProfile(),
+    est = open_est_server(
+        settings.est,
+        source=source,
         ca=ca,
-        authorities=[pledges],
+        opened=lambda another: stack.push_async_callback(another.close),
+        authorities={pledges.kind: pledges},
         devices=devices,
         second_use=second_use,
         journal=journal,
         issuances=issuances,
         clerk=clerk,
     )
-    est = ESTServer({"": desk}, issuances)
     completers = {
         IntentKind.REGISTRAR_VOUCHER_REQUEST: flow.take_up,
         IntentKind.LDEVID: est.take_up,

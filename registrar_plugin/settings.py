@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
 from brski.voucher.interoperability import Interoperability
+from registrar_plugin.est_server.settings import ESTSettings
 
 Hex20 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -147,6 +148,7 @@ class RegistrarSettings(Settings):
     journal: Path = Path("registrar.db")
     interoperability: Interoperability = Interoperability.STRICT
     ca: dict[str, Any]  # kind = "...", and what that kind of CA wants
+    est: ESTSettings = ESTSettings()
     manufacturer: tuple[ManufacturerSettings, ...] = Field(min_length=1)
     admission: AdmissionSettings = AdmissionSettings()
     approval: ApprovalSettings = ApprovalSettings()

@@ -75,8 +75,15 @@ def extension_request(extensions: Sequence[RequestedExtension]) -> Attribute:
     """
     if not extensions or len({extension.oid for extension in extensions}) != len(extensions):
         raise LocalError("extensions are asked for once each", section="RFC 9908 §3.2")
-    value = der.encode(der.SEQUENCE, *map(_encode_extension, extensions))
+    value = der.encode(der.SEQUENCE, *map(encode_extension_template, extensions))
     return Attribute(oid=ID_EXTENSION_REQUEST, values=(value,))
+
+
+def encode_extension_template(extension: RequestedExtension | ExtensionTemplate) -> bytes:
+    """Return the DER of *extension*, its value left out where it is None (RFC 9908 §3.4)."""
+    critical = der.encode(der.BOOLEAN, _TRUE) if extension.critical else b""
+    value = b"" if extension.value is None else der.encode(der.OCTET_STRING, extension.value)
+    return der.encode(der.SEQUENCE, der.encode_oid(extension.oid), critical, value)
 
 
 def parse_attribute(data: bytes, element: der.Element) -> Attribute:
@@ -180,12 +187,6 @@ def _dotted(content: bytes) -> str:
             arcs.append(0)
     first = min(arcs[0] // 40, 2)
     return ".".join(map(str, (first, arcs[0] - first * 40, *arcs[1:-1])))
-
-
-def _encode_extension(extension: RequestedExtension) -> bytes:
-    critical = der.encode(der.BOOLEAN, _TRUE) if extension.critical else b""
-    value = der.encode(der.OCTET_STRING, extension.value)
-    return der.encode(der.SEQUENCE, der.encode_oid(extension.oid), critical, value)
 
 
 def _parse_extension(data: bytes, element: der.Element) -> ExtensionTemplate:

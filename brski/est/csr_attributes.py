@@ -6,6 +6,7 @@ Owns the list of object identifiers and attributes. What it says is a
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +25,12 @@ from brski.est.attributes import (
     single_value,
 )
 from brski.est.csr import SIGNATURE_ALGORITHMS
-from brski.est.csr_template import CSRTemplate, parse_csr_template
+from brski.est.csr_template import (
+    CSRTemplate,
+    encode_csr_template,
+    parse_csr_template,
+    template_of,
+)
 from brski.est.requirements import CSRRequirements, KeyRequirement, SubjectRequirement
 from brski.pki import der
 
@@ -44,19 +50,35 @@ class CSRAttributes:
     ignored: tuple[str, ...] = ()  # dotted; what this client does not know
 
 
-def encode_csr_attributes(requirements: CSRRequirements) -> bytes:
+class Announcement(enum.StrEnum):
+    """In which form requirements are announced."""
+
+    LIST = "list"  # RFC 7030 §4.5.2 as RFC 9908 §3.2 straightens it
+    TEMPLATE = "template"  # RFC 9908 §3.4
+    BOTH = "both"  # the template for those that know it, the list for the others (RFC 9908 §4)
+    NONE = "none"  # not at all: the answer is a 204
+
+
+def encode_csr_attributes(
+    requirements: CSRRequirements, form: Announcement = Announcement.LIST
+) -> bytes:
     """Return the CsrAttrs (DER) that announce *requirements*; none of them is ``30 00``.
 
-    Of several keys or signature algorithms the first is announced, since the form knows no "or":
-    who follows it is accepted, and so is who takes another of them.
+    Of several keys or signature algorithms the first is announced, since neither form knows an
+    "or": who follows it is accepted, and so is who takes another of them.
 
     Raises:
-        LocalError: a subject value, for which this form has no place, or an extension twice.
+        LocalError: a subject value, for which a list has no place, or an extension twice.
 
-    RFC 7030 §4.5.2; RFC 9908 §3.2.
+    RFC 7030 §4.5.2; RFC 9908 §3.2, §3.4.
     """
-    items = dict.fromkeys(_items(requirements))  # Ed25519 names a key and a signature at once
-    return der.encode(der.SEQUENCE, *items)
+    items: list[bytes] = []
+    if form in (Announcement.TEMPLATE, Announcement.BOTH):
+        value = encode_csr_template(template_of(requirements))
+        items.append(encode_attribute(Attribute(oid=registry.ID_CSR_TEMPLATE, values=(value,))))
+    if form in (Announcement.LIST, Announcement.BOTH):
+        items += _items(requirements)
+    return der.encode(der.SEQUENCE, *dict.fromkeys(items))  # Ed25519 is a key and a signature
 
 
 def decode_csr_attributes(data: bytes) -> CSRAttributes:

@@ -17,6 +17,8 @@ from brski.est.attributes import (
     RequestedExtension,
     check_once,
     decode_oid,
+    encode_attribute,
+    encode_extension_template,
     parse_attribute,
     parse_extension_templates,
     parse_members,
@@ -32,6 +34,8 @@ _EXTENSION_LISTS: Final = (registry.ID_EXTENSION_REQUEST, registry.ID_EXTENSION_
 # GeneralNames that are the client's to fill in: a directory name without parts, an address of none
 _BLANK_NAMES: Final = (bytes.fromhex("a4023000"), bytes.fromhex("8700"))
 _TEXT_TAGS: Final = (der.UTF8_STRING, der.PRINTABLE_STRING, der.IA5_STRING)
+_PRINTABLE_PARTS: Final = ("2.5.4.5", "2.5.4.6", "2.5.4.46")  # RFC 5280 App. A
+_RSA_EXPONENT: Final = 65537
 _SECTION: Final = "RFC 9908 §3.4"
 
 
@@ -64,6 +68,85 @@ class CSRTemplate:
                 attribute.oid == registry.ID_CHALLENGE_PASSWORD for attribute in self.attributes
             ),
         )
+
+
+def template_of(requirements: CSRRequirements) -> CSRTemplate:
+    """Return the template that announces *requirements*.
+
+    Of several keys the first is announced, since a template has one; who follows it is accepted,
+    and so is who takes another of them. Signature algorithms have no place in it.
+
+    RFC 9908 §3.4.
+    """
+    extensions = (
+        *(
+            ExtensionTemplate(oid=e.oid, value=e.value, critical=e.critical)
+            for e in requirements.extensions
+        ),
+        *(ExtensionTemplate(oid=oid, value=None) for oid in requirements.extension_oids),
+    )
+    return CSRTemplate(
+        subject=requirements.subject,
+        key=requirements.keys[0] if requirements.keys else None,
+        extensions=extensions,
+        attributes=tuple(_attributes_of(extensions, requirements)),
+    )
+
+
+def encode_csr_template(template: CSRTemplate) -> bytes:
+    """Return the CertificationRequestInfoTemplate, DER; each subject part is an RDN of its own.
+
+    Raises:
+        LocalError: a subject value that is no text of its attribute's.
+
+    RFC 9908 §3.4, App. A.
+    """
+    subject = der.encode(der.SEQUENCE, *map(_encode_part, template.subject))
+    key = b"" if template.key is None else _encode_key_template(template.key)
+    attributes = sorted(map(encode_attribute, template.attributes))
+    return der.encode(
+        der.SEQUENCE,
+        der.encode_integer(0),
+        subject if template.subject else b"",
+        key,
+        der.encode(_ATTRIBUTES, *attributes),
+    )
+
+
+def _attributes_of(
+    extensions: tuple[ExtensionTemplate, ...], requirements: CSRRequirements
+) -> Iterator[Attribute]:
+    if extensions:
+        blank = any(extension.value is None for extension in extensions)
+        oid = registry.ID_EXTENSION_TEMPLATE if blank else registry.ID_EXTENSION_REQUEST
+        value = der.encode(der.SEQUENCE, *map(encode_extension_template, extensions))
+        yield Attribute(oid=oid, values=(value,))
+    if requirements.challenge_password:
+        blank_password = der.encode(der.PRINTABLE_STRING)
+        yield Attribute(oid=registry.ID_CHALLENGE_PASSWORD, values=(blank_password,))
+
+
+def _encode_part(part: SubjectRequirement) -> bytes:
+    value = b"" if part.value is None else der.encode(_text_tag(part.oid), part.value.encode())
+    return der.encode(der.SET, der.encode(der.SEQUENCE, der.encode_oid(part.oid), value))
+
+
+def _text_tag(oid: str) -> int:
+    return der.PRINTABLE_STRING if oid in _PRINTABLE_PARTS else der.UTF8_STRING
+
+
+def _encode_key_template(key: KeyRequirement) -> bytes:
+    parameters = b"" if key.curve is None else der.encode_oid(key.curve)
+    if key.algorithm == registry.RSA_ENCRYPTION:
+        parameters = der.encode(der.NULL)
+    algorithm = der.encode(der.SEQUENCE, der.encode_oid(key.algorithm), parameters)
+    return der.encode(_KEY, algorithm, b"" if key.rsa_bits is None else _rsa_blank(key.rsa_bits))
+
+
+def _rsa_blank(bits: int) -> bytes:
+    """A public key that stands for nothing but the length of its modulus."""
+    numbers = (der.encode_integer(1 << bits - 1), der.encode_integer(_RSA_EXPONENT))
+    return der.encode(der.BIT_STRING, b"\x00" + der.encode(der.SEQUENCE, *numbers))
 
 
 def parse_csr_template(data: bytes) -> CSRTemplate:

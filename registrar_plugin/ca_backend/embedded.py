@@ -35,6 +35,7 @@ from brski.registry import (
     ID_CE_BASIC_CONSTRAINTS,
     ID_CE_EXT_KEY_USAGE,
     ID_CE_KEY_USAGE,
+    ID_CE_SUBJECT_ALT_NAME,
     ID_KP_CLIENT_AUTH,
     ID_KP_SERVER_AUTH,
 )
@@ -114,9 +115,6 @@ class EmbeddedCA:
         self._same_in_all = (
             encode_extension(ID_CE_BASIC_CONSTRAINTS, der.encode(der.SEQUENCE), critical=True),
             encode_extension(ID_CE_KEY_USAGE, _DIGITAL_SIGNATURE, critical=True),
-            encode_extension(
-                ID_CE_EXT_KEY_USAGE, der.encode(der.SEQUENCE, *map(der.encode_oid, self._purposes))
-            ),
             encode_authority_key_identifier(identifier),
             *(() if crl_url is None else (encode_distribution_point(crl_url),)),
         )
@@ -153,6 +151,8 @@ class EmbeddedCA:
         if now >= self._not_after:
             raise CSRMismatch("the domain's issuing CA certificate has expired")
         spki = encode_spki(request.public_key)
+        purposes = request.extended_key_usages or self._purposes
+        ends = now + (request.validity or self._validity)
         tbs = der.encode(
             der.SEQUENCE,
             VERSION_3,
@@ -162,15 +162,18 @@ class EmbeddedCA:
             der.encode(
                 der.SEQUENCE,
                 encode_time(now - _BACKDATED),
-                encode_time(min(now + self._validity, self._not_after)),
+                encode_time(min(ends, self._not_after)),
             ),
             request.subject.public_bytes(),
             spki,
             encode_extensions(
-                encode_subject_key_identifier(key_identifier(spki)), *self._same_in_all
+                encode_subject_key_identifier(key_identifier(spki)),
+                _encode_purposes(purposes),
+                *_encode_alternative_name(request.alternative_name),
+                *self._same_in_all,
             ),
         )
-        check_certificate(tbs, self._issuing, extended_key_usages=self._purposes)
+        check_certificate(tbs, self._issuing, extended_key_usages=purposes)
         return tbs
 
     async def complete(self, intent: bytes) -> x509.Certificate | Pending:
@@ -236,6 +239,16 @@ def _check_issuing(chain: Sequence[x509.Certificate]) -> None:
         raise KeyUnusable("the issuing certificate is not that of a CA") from err
     if not (constraints.ca and usage.key_cert_sign):
         raise KeyUnusable("the issuing certificate may not sign certificates")
+
+
+def _encode_purposes(oids: Sequence[str]) -> bytes:
+    return encode_extension(
+        ID_CE_EXT_KEY_USAGE, der.encode(der.SEQUENCE, *map(der.encode_oid, oids))
+    )
+
+
+def _encode_alternative_name(name: x509.SubjectAlternativeName | None) -> list[bytes]:
+    return [] if name is None else [encode_extension(ID_CE_SUBJECT_ALT_NAME, name.public_bytes())]
 
 
 def _random_serial() -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from cryptography import x509
@@ -21,7 +21,10 @@ class LDevIDRequest:
     serial_number: str
     csr: bytes  # PKCS #10, DER; its proof of possession is verified
     public_key: PublicKey  # the CSR's
-    subject: x509.Name  # as admitted (METHOD: serialNumber, dnQualifier), not as asked
+    subject: x509.Name  # as admitted (docs/est.md), not as asked; so is what follows
+    alternative_name: x509.SubjectAlternativeName | None = None
+    validity: timedelta | None = None  # None: as this CA has it
+    extended_key_usages: tuple[str, ...] = ()  # dotted; none: as this CA has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

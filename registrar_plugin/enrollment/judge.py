@@ -10,7 +10,7 @@ from typing import Final
 from brski.errors import AuditLogUnacceptable, CSRMismatch, VoucherRejected, WrongOrder
 from brski.est.csr import CSR
 from registrar_plugin.enrollment.enrollee import Enrollee
-from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
 
 _ORDER: Final = "RFC 8995 §5.9"
 
@@ -46,20 +46,24 @@ def check_standing(standing: Standing) -> None:
         raise AuditLogUnacceptable(standing.audit_reason, section="RFC 8995 §5.8.3")
 
 
-def check_csr(
+def judge_csr(
     csr: CSR,
     enrollee: Enrollee,
     profile: EnrollmentProfile,
     *,
     channel_binding: str | None,
-) -> None:
-    """Raise unless *csr*, its proof of possession verified, asks for what *enrollee* may have.
+) -> GrantedNames:
+    """Return the names that *enrollee* gets, if *csr* asks for nothing that it may not have.
 
     Args:
+        csr: its proof of possession is verified.
         channel_binding: base64 of this connection's binding, as a challengePassword would carry it.
 
     Raises:
-        CSRMismatch: the subject, the key, a requested extension or the binding.
+        CSRMismatch: the subject, an alternative name, the key, a requested extension or the
+            binding.
+
+    RFC 7030 §4.2.1; RFC 8995 §5.9.2.
     """
     if csr.subject != enrollee.subject:
         raise CSRMismatch(
@@ -68,6 +72,13 @@ def check_csr(
             section="RFC 7030 §4.2.1",
         )
     check_contents(csr, enrollee, profile, channel_binding)
+    entitled = profile.alternative_name(enrollee.device)
+    if csr.subject_alternative_name not in (None, entitled):
+        raise CSRMismatch(
+            f"the alternative name asked for is not {entitled}, which the client is entitled to",
+            section="RFC 7030 §4.2.1",
+        )
+    return GrantedNames(subject=enrollee.subject, alternative_name=entitled)
 
 
 def check_contents(

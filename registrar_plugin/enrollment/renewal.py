@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -12,7 +13,7 @@ from brski.est.change_subject_name import ChangeSubjectName, change_of_subject_n
 from brski.est.csr import CSR
 from registrar_plugin.enrollment.enrollee import Enrollee
 from registrar_plugin.enrollment.judge import check_contents
-from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
 
 _SECTION: Final = "RFC 7030 §4.2.2"
 
@@ -45,8 +46,8 @@ def judge_renewal(
     profile: EnrollmentProfile,
     *,
     channel_binding: str | None,
-) -> x509.Name:
-    """Return the subject of the new certificate: the current one's, unless a change is granted.
+) -> GrantedNames:
+    """Return the names of the new certificate: the current one's, unless a change is granted.
 
     The same key is a renewal, another one a re-key; both are taken.
 
@@ -54,11 +55,11 @@ def judge_renewal(
         csr: its proof of possession is verified.
         current: the certificate that the connection shows.
         enrollee: what its device is entitled to now.
-        channel_binding: as for :func:`registrar_plugin.enrollment.judge.check_csr`.
+        channel_binding: as for :func:`registrar_plugin.enrollment.judge.judge_csr`.
 
     Raises:
         CSRMismatch: subject or alternative name differ from the current certificate's, a change of
-            name that the profile or the entitlement does not allow, or as ``check_csr``.
+            name that the profile or the entitlement does not allow, or as ``judge_csr``.
     """
     if csr.subject != current.subject:
         raise CSRMismatch(
@@ -66,26 +67,43 @@ def judge_renewal(
             f"the current certificate's is {current.subject.rfc4514_string()!r}",
             section=_SECTION,
         )
-    if csr.subject_alternative_name != _alternative_name_of(current):
+    alternative_name = _alternative_name_of(current)
+    if csr.subject_alternative_name != alternative_name:
         raise CSRMismatch(
             "the alternative name asked for is not the current certificate's", section=_SECTION
         )
     check_contents(csr, enrollee, profile, channel_binding)
+    names = GrantedNames(subject=current.subject, alternative_name=alternative_name)
     change = change_of_subject_name(csr)
-    if change is None:
-        return current.subject
-    _check_change(change, enrollee, profile)
-    return enrollee.subject
+    return names if change is None else _changed(names, change, enrollee, profile)
 
 
-def _check_change(
-    change: ChangeSubjectName, enrollee: Enrollee, profile: EnrollmentProfile
-) -> None:
+def _changed(
+    names: GrantedNames,
+    change: ChangeSubjectName,
+    enrollee: Enrollee,
+    profile: EnrollmentProfile,
+) -> GrantedNames:
     if not profile.change_subject_name:
         raise CSRMismatch("this profile lets no renewal change its name", section=_SECTION)
-    if change.alternative_name is not None or change.subject != enrollee.subject.public_bytes():
+    if change.subject is not None:
+        _check_entitled(change.subject, enrollee.subject.public_bytes())
+        names = replace(names, subject=enrollee.subject)
+    if change.alternative_name is not None:
+        entitled = profile.alternative_name(enrollee.device)
+        _check_entitled(
+            change.alternative_name, b"" if entitled is None else entitled.public_bytes()
+        )
+        names = replace(names, alternative_name=entitled)
+    return names
+
+
+def _check_entitled(asked: bytes, entitled: bytes) -> None:
+    if asked != entitled:
         raise CSRMismatch(
-            f"the only name to change to is {enrollee.subject.rfc4514_string()!r}", section=_SECTION
+            f"the name to change to is {asked.hex()[:80]}, the client is entitled to "
+            f"{entitled.hex()[:80] or 'none'} (DER)",
+            section=_SECTION,
         )
 
 

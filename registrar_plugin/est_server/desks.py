@@ -48,7 +48,7 @@ def make_desk(
         ca: that issues under it.
         authorities: of the kinds of client that it admits, in the order in which they are asked.
     """
-    issuer = Issuer(ca=ca, journal=journal, issuances=issuances, clerk=clerk)
+    issuer = Issuer(profile=profile, ca=ca, journal=journal, issuances=issuances, clerk=clerk)
     return Desk(
         profile=profile,
         issuer=issuer,

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from brski.errors import NotAuthenticated
 from brski.est.csr import parse_csr
-from brski.est.csr_attributes import encode_csr_attributes
+from brski.est.csr_attributes import Announcement, encode_csr_attributes
 from registrar_plugin.ca_backend.port import Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.enrollee import Enrollee, EnrolleeAuthority
-from registrar_plugin.enrollment.judge import check_csr
+from registrar_plugin.enrollment.judge import judge_csr
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.issuing import Issuer, Order
 from registrar_plugin.known_devices import KnownDevices
@@ -50,9 +50,14 @@ class Enrolling:
         """The CA's certificates as certs-only CMS, DER (RFC 7030 §4.1.3)."""
         return self._issuer.ca_certificates()
 
-    def csr_attributes(self) -> bytes:
-        """What a certificate request must hold, DER CsrAttrs (RFC 7030 §4.5.2)."""
-        return encode_csr_attributes(self._profile.requirements)
+    def csr_attributes(self) -> bytes | None:
+        """What a certificate request must hold, DER CsrAttrs; None where nothing is announced.
+
+        RFC 7030 §4.5.2; RFC 9908.
+        """
+        if self._profile.announcement is Announcement.NONE:
+            return None
+        return encode_csr_attributes(self._profile.requirements, self._profile.announcement)
 
     async def enroll(self, csr_der: bytes, connection: PledgeConnection) -> bytes | Pending:
         """Answer a certificate request of a client that the profile admits.
@@ -77,11 +82,13 @@ class Enrolling:
             authority, enrollee = await self._recognised(connection)
             await authority.check(enrollee, connection)
             csr = parse_csr(csr_der)
-            check_csr(csr, enrollee, self._profile, channel_binding=connection.binding_base64())
+            names = judge_csr(
+                csr, enrollee, self._profile, channel_binding=connection.binding_base64()
+            )
             await authority.confirm(enrollee, connection)
             order = Order(
                 device=enrollee.device,
-                subject=enrollee.subject,
+                names=names,
                 csr=csr,
                 request_digest=csr.digest,
                 issuance=Issuance(label=self._profile.label, enrollee=enrollee.kind),

@@ -20,6 +20,7 @@ from brski.pki.keys import certificate_der, spki_sha256
 from registrar_plugin.ca_backend.port import CABackend, LDevIDRequest, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
 from registrar_plugin.health.last_outcome import LastOutcome
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.issuances import Issuance, Issuances
@@ -34,7 +35,7 @@ class Order:
     """A certificate that has been granted."""
 
     device: DeviceKey
-    subject: x509.Name
+    names: GrantedNames
     csr: CSR
     request_digest: bytes  # names the request: who asks with the same one again gets the same
     issuance: Issuance
@@ -44,8 +45,15 @@ class Issuer:
     """Has LDevIDs of one profile issued, and remembers them."""
 
     def __init__(
-        self, *, ca: CABackend, journal: Journal, issuances: Issuances, clerk: Clerk
+        self,
+        *,
+        profile: EnrollmentProfile,
+        ca: CABackend,
+        journal: Journal,
+        issuances: Issuances,
+        clerk: Clerk,
     ) -> None:
+        self._profile = profile
         self._ca = ca
         self._journal = journal
         self._issuances = issuances
@@ -83,7 +91,7 @@ class Issuer:
             return repeated(known)
         intent, stands = await self._issuances.intend(
             order.device,
-            self._ca.prepare(_request(order), now=self._clerk.now()),
+            self._ca.prepare(self._request(order), now=self._clerk.now()),
             order.request_digest,
             order.issuance,
             self._clerk.event(EventKind.LDEVID_INTENT, order.device, connection),
@@ -107,6 +115,18 @@ class Issuer:
         if await self._issuances.is_overtaken(intent):
             return False
         return not isinstance(await self._complete(intent), Pending)
+
+    def _request(self, order: Order) -> LDevIDRequest:
+        return LDevIDRequest(
+            idevid_issuer=order.device.idevid_issuer,
+            serial_number=order.device.serial_number,
+            csr=order.csr.der,
+            public_key=order.csr.public_key,
+            subject=order.names.subject,
+            alternative_name=order.names.alternative_name,
+            validity=self._profile.validity,
+            extended_key_usages=self._profile.extended_key_usages,
+        )
 
     async def _is_moot(self, issuance: Issuance) -> bool:
         if issuance.renews is None:
@@ -153,16 +173,6 @@ def repeated(known: IssuedCertificate) -> bytes:
     if known.state != "active":
         raise WrongOrder(f"the certificate of this request is {known.state}")
     return encode_certs_only([x509.load_der_x509_certificate(known.certificate)])
-
-
-def _request(order: Order) -> LDevIDRequest:
-    return LDevIDRequest(
-        idevid_issuer=order.device.idevid_issuer,
-        serial_number=order.device.serial_number,
-        csr=order.csr.der,
-        public_key=order.csr.public_key,
-        subject=order.subject,
-    )
 
 
 def _check_same_profile(asked: Issuance, stands: Issuance) -> None:

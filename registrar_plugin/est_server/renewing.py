@@ -121,7 +121,7 @@ class Renewing:
         was = await self._issuances.of_request(current.device, current.csr_digest)
         authority = self._authority_of(was)
         enrollee = await authority.renewing(current.device)
-        subject = judge_renewal(
+        names = judge_renewal(
             csr,
             certificate,
             enrollee,
@@ -130,7 +130,7 @@ class Renewing:
         )
         order = Order(
             device=current.device,
-            subject=subject,
+            names=names,
             csr=csr,
             request_digest=request_digest,
             issuance=Issuance(
@@ -147,6 +147,8 @@ class Renewing:
                 f"this LDevID was issued under the label {was.label!r} and is renewed there",
                 section="RFC 7030 §3.2.2",
             )
+        if not self._profile.renewable:
+            raise WrongOrder("certificates of this profile are not renewed", section=_SECTION)
         if was.enrollee not in self._authorities:
             raise NotAuthenticated(f"clients of kind {was.enrollee!r} are no longer admitted")
         return self._authorities[was.enrollee]

@@ -40,7 +40,7 @@ Operation = Callable[[bytes, PledgeConnection], Awaitable[bytes | Pending]]
 async def ca_certs(request: web.Request) -> web.Response:
     """RFC 7030 §4.1: the CA's certificates; needs no client authentication."""
     desk = _desk(request)
-    body = encode_base64(desk.enrolling.ca_certificates())
+    body = encode_base64(desk.enrolling.ca_certificates(), desk.profile.base64)
     return web.Response(body=body, headers={"Content-Type": PKCS7_CERTS_ONLY})
 
 
@@ -49,7 +49,10 @@ async def ca_certs(request: web.Request) -> web.Response:
 async def csr_attrs(request: web.Request) -> web.Response:
     """RFC 7030 §4.5: what a certificate request must hold; needs no client authentication."""
     desk = _desk(request)
-    body = encode_base64(desk.enrolling.csr_attributes())
+    attributes = desk.enrolling.csr_attributes()
+    if attributes is None:
+        return web.Response(status=204)
+    body = encode_base64(attributes, desk.profile.base64)
     return web.Response(body=body, content_type=CSR_ATTRIBUTES)
 
 
@@ -57,17 +60,19 @@ async def csr_attrs(request: web.Request) -> web.Response:
 @routes.post(_LABELLED + SIMPLE_ENROLL)
 async def simple_enroll(request: web.Request) -> web.Response:
     """RFC 7030 §4.2.1: a certificate request of a client that may have one."""
-    return await _issue(request, _desk(request).enrolling.enroll)
+    desk = _desk(request)
+    return await _issue(request, desk, desk.enrolling.enroll)
 
 
 @routes.post(SIMPLE_REENROLL)
 @routes.post(_LABELLED + SIMPLE_REENROLL)
 async def simple_reenroll(request: web.Request) -> web.Response:
     """RFC 7030 §4.2.2: the next certificate of a device that shows its current one."""
-    return await _issue(request, _desk(request).renewing.reenroll)
+    desk = _desk(request)
+    return await _issue(request, desk, desk.renewing.reenroll)
 
 
-async def _issue(request: web.Request, operation: Operation) -> web.Response:
+async def _issue(request: web.Request, desk: Desk, operation: Operation) -> web.Response:
     connection = connection_of(request, with_binding=True)
     if request.content_type != PKCS10:
         raise UnknownFormat(
@@ -77,7 +82,8 @@ async def _issue(request: web.Request, operation: Operation) -> web.Response:
     answer = await operation(decode_base64(await read_body(request)), connection)
     if isinstance(answer, Pending):
         return web.Response(status=202, headers={"Retry-After": str(answer.retry_after_s)})
-    return web.Response(body=encode_base64(answer), headers={"Content-Type": PKCS7_CERTS_ONLY})
+    body = encode_base64(answer, desk.profile.base64)
+    return web.Response(body=body, headers={"Content-Type": PKCS7_CERTS_ONLY})
 
 
 def _desk(request: web.Request) -> Desk:

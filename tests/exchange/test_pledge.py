@@ -164,7 +164,7 @@ class Exchange:
                 certificates = encode_base64(enrolling.ca_certificates())
                 return Answer(status=200, body=certificates, media_type=PKCS7_MIME)
             case "csrattrs":
-                attributes = encode_base64(enrolling.csr_attributes())
+                attributes = encode_base64(enrolling.csr_attributes() or b"")
                 return Answer(status=200, body=attributes, media_type=CSR_ATTRIBUTES)
             case "simpleenroll":
                 issued = await enrolling.enroll(decode_base64(body), connection)

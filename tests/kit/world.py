@@ -280,6 +280,7 @@ class World:
     fetcher: VoucherFetcher
     renewer: VoucherRenewer
     stored: SQLiteStoredVouchers
+    est: ESTServer
     enrolling: Enrolling
     renewing: Renewing
     reports: EnrollmentReports
@@ -436,6 +437,7 @@ async def make_world(
     other_oem: pki.Entity | None = None,
     other_records: Records | None = None,
     domain: tuple[pki.Entity, pki.Entity] | None = None,
+    labelled: Mapping[EnrollmentProfile, CABackend] = {},
 ) -> AsyncIterator[World]:
     """Open everybody in *folder*; what a test wants otherwise has a name.
 
@@ -444,6 +446,8 @@ async def make_world(
         anchors: what the registrar trusts of it, if not that CA's root.
         records: what the registrar asks of it.
         masa_records: what the MASA asks, if not the same.
+        profile: of the EST paths without label.
+        labelled: further ones, each with its CA.
         serialization: of the registrar and the MASA.
         customers: whom the MASA knows by name.
         masa_audit: how freely the MASA gives out its log; masa_rates: how often one may ask.
@@ -547,17 +551,21 @@ async def make_world(
         audit=watch,
         second_use=second_use,
     )
-    est_desk = make_desk(
-        profile,
-        ca=ca or EmbeddedCA(owner.signer),
-        authorities=[pledges],
-        devices=devices,
-        second_use=second_use,
-        journal=journal,
-        issuances=issuances,
-        clerk=clerk,
-    )
-    est = ESTServer({profile.label: est_desk}, issuances)
+    default_ca = ca or EmbeddedCA(owner.signer)
+    desks = {
+        each.label: make_desk(
+            each,
+            ca=its_ca,
+            authorities=[pledges],
+            devices=devices,
+            second_use=second_use,
+            journal=journal,
+            issuances=issuances,
+            clerk=clerk,
+        )
+        for each, its_ca in {profile: default_ca, **labelled}.items()
+    }
+    est, est_desk = ESTServer(desks, issuances), desks[profile.label]
     completers = {
         IntentKind.REGISTRAR_VOUCHER_REQUEST: registrar.take_up,
         IntentKind.LDEVID: est.take_up,
@@ -579,6 +587,7 @@ async def make_world(
             fetcher=fetcher,
             renewer=renewer,
             stored=stored,
+            est=est,
             enrolling=est_desk.enrolling,
             renewing=est_desk.renewing,
             reports=EnrollmentReports(devices=devices, journal=journal, clerk=clerk),

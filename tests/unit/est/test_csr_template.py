@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -14,8 +15,13 @@ from brski import registry
 from brski.errors import CSRMismatch, Malformed, PeerError, UnknownFormat
 from brski.est.attributes import ExtensionTemplate, RequestedExtension
 from brski.est.csr import build_csr, parse_csr
-from brski.est.csr_attributes import CSRAttributes, decode_csr_attributes
-from brski.est.csr_template import CSRTemplate
+from brski.est.csr_attributes import (
+    Announcement,
+    CSRAttributes,
+    decode_csr_attributes,
+    encode_csr_attributes,
+)
+from brski.est.csr_template import CSRTemplate, encode_csr_template, parse_csr_template
 from brski.est.requirements import (
     ED25519,
     P256,
@@ -281,3 +287,53 @@ def test_whatever_comes_is_read_or_a_peers_fault(start: int, junk: bytes, length
     """Altered octets never end in another exception."""
     with contextlib.suppress(PeerError):
         decode_csr_attributes(FULL[:start] + junk + FULL[start + length :])
+
+
+@pytest.mark.requirement("ESTS-16")
+def test_the_published_template_is_written_as_it_is_read() -> None:
+    """Its one key, its parts with and without value, and the extensions with blanks, to the octet;
+    a list that is sorted is a SET OF (X.690 §11.6).
+    """
+    published = der.encode(der.SEQUENCE, VERSION, SUBJECT, KEY, ATTRIBUTES)
+    assert encode_csr_template(parse_csr_template(published)) == published
+
+
+@pytest.mark.requirement("ESTS-16")
+@pytest.mark.parametrize(
+    "requirements",
+    [
+        CSRRequirements(),
+        CSRRequirements(keys=(P256,)),
+        CSRRequirements(keys=(ED25519,)),
+        CSRRequirements(keys=(KeyRequirement(algorithm=registry.RSA_ENCRYPTION, rsa_bits=3072),)),
+        CSRRequirements(keys=(KeyRequirement(algorithm=registry.RSA_ENCRYPTION),)),
+        CSRRequirements(
+            subject=(
+                SubjectRequirement(oid=registry.ID_AT_SERIAL_NUMBER),
+                SubjectRequirement(oid=registry.ID_AT_DN_QUALIFIER, value="0123"),
+                SubjectRequirement(oid=CN, value="Zähler"),
+            )
+        ),
+        CSRRequirements(extensions=(RequestedExtension.of(est.SAN),)),
+        CSRRequirements(extension_oids=(registry.ID_CE_SUBJECT_ALT_NAME, EXTENDED_USAGE)),
+        CSRRequirements(
+            extensions=(
+                RequestedExtension(oid=registry.ID_CE_KEY_USAGE, value=USAGE_VALUE, critical=True),
+            ),
+            extension_oids=(EXTENDED_USAGE,),
+            challenge_password=True,
+        ),
+    ],
+    ids=repr,
+)
+def test_what_is_announced_is_what_is_read(requirements: CSRRequirements) -> None:
+    """Requirements become a template and come back, alone and beside the older form."""
+    for form in (Announcement.TEMPLATE, Announcement.BOTH):
+        unvalued = replace(
+            requirements, subject=tuple(replace(p, value=None) for p in requirements.subject)
+        )
+        told = requirements if form is Announcement.TEMPLATE else unvalued
+        found = decode_csr_attributes(encode_csr_attributes(told, form))
+        assert found.template is not None
+        assert found.requirements == told
+        assert found.ignored == ()

@@ -1,0 +1,102 @@
+"""Builds the EST server from its settings: one desk for each profile, and the default one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from brski.edge.adapters import open_adapter
+from brski.errors import SettingsError
+from registrar_plugin.adapters import CA_BACKENDS
+from registrar_plugin.ca_backend.port import CABackend
+from registrar_plugin.clerk import Clerk
+from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
+from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_server.desks import Desk, ESTServer, make_desk
+from registrar_plugin.est_server.settings import ESTProfileSettings, ESTSettings
+from registrar_plugin.known_devices import KnownDevices
+from registrar_plugin.second_use import SecondUse
+from registrar_plugin.store.issuances import Issuances
+from registrar_plugin.store.port import Journal
+
+
+def open_est_server(
+    settings: ESTSettings,
+    *,
+    source: Path,
+    ca: CABackend,
+    opened: Callable[[CABackend], object],
+    authorities: Mapping[str, EnrolleeAuthority],
+    devices: KnownDevices,
+    second_use: SecondUse,
+    journal: Journal,
+    issuances: Issuances,
+    clerk: Clerk,
+) -> ESTServer:
+    """Put the desks together.
+
+    Args:
+        source: the settings file.
+        ca: of the profiles that name none.
+        opened: is told of each further CA, which the caller closes.
+        authorities: by kind of client.
+
+    Raises:
+        SettingsError: a kind of client that there is not, or a CA that cannot be opened.
+        LocalError: a key or file of such a CA.
+    """
+    desks: dict[str, Desk] = {}
+    for place, each in enumerate((*settings.profile, *_default_unless_there(settings))):
+        where = f"est.profile.{place}"
+        desks[each.label or ""] = make_desk(
+            profile_of(each),
+            ca=ca if each.ca is None else _opened_ca(each.ca, source, where, opened),
+            authorities=[_authority(kind, authorities, where) for kind in each.enrollees],
+            devices=devices,
+            second_use=second_use,
+            journal=journal,
+            issuances=issuances,
+            clerk=clerk,
+        )
+    return ESTServer(desks, issuances)
+
+
+def profile_of(settings: ESTProfileSettings) -> EnrollmentProfile:
+    """The settings' table as the decisions know it."""
+    days = settings.validity_days
+    return EnrollmentProfile(
+        label=settings.label or "",
+        requirements=settings.requirements(),
+        announcement=settings.csrattrs,
+        base64=settings.base64,
+        validity=None if days is None else timedelta(days=days),
+        extended_key_usages=settings.purposes(),
+        dns_name=settings.dns_name,
+        renewable=settings.renewable,
+        change_subject_name=settings.change_subject_name,
+        server_keys=settings.server_keys,
+    )
+
+
+def _default_unless_there(settings: ESTSettings) -> tuple[ESTProfileSettings, ...]:
+    there = any(profile.label is None for profile in settings.profile)
+    return () if there else (ESTProfileSettings(),)
+
+
+def _opened_ca(
+    table: Mapping[str, Any], source: Path, where: str, opened: Callable[[CABackend], object]
+) -> CABackend:
+    ca: CABackend = open_adapter(CA_BACKENDS, table, source=source, where=f"{where}.ca")
+    opened(ca)
+    return ca
+
+
+def _authority(
+    kind: str, authorities: Mapping[str, EnrolleeAuthority], where: str
+) -> EnrolleeAuthority:
+    if kind not in authorities:
+        known = ", ".join(sorted(authorities))
+        raise SettingsError(f"{where}.enrollees: no clients of kind {kind!r}; there are: {known}")
+    return authorities[kind]

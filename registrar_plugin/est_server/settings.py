@@ -1,0 +1,165 @@
+"""``[est]`` of the registrar's settings: one table for each profile, linted as it is read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from brski.edge.settings import Settings
+from brski.est.csr_attributes import Announcement
+from brski.est.requirements import (
+    ED25519,
+    P256,
+    P384,
+    CSRRequirements,
+    KeyRequirement,
+    SubjectRequirement,
+)
+from brski.registry import (
+    ANY_EXTENDED_KEY_USAGE,
+    CA_CERTS,
+    CSR_ATTRS,
+    FULL_CMC,
+    ID_AT_DN_QUALIFIER,
+    ID_AT_SERIAL_NUMBER,
+    ID_CE_SUBJECT_ALT_NAME,
+    ID_KP_CLIENT_AUTH,
+    ID_KP_SERVER_AUTH,
+    RSA_ENCRYPTION,
+    SERVER_KEY_GEN,
+    SIMPLE_ENROLL,
+    SIMPLE_REENROLL,
+)
+from registrar_plugin.enrollment.profile import PLACE
+
+OPERATIONS: Final = frozenset(
+    path.lstrip("/")
+    for path in (
+        CA_CERTS,
+        CSR_ATTRS,
+        FULL_CMC,
+        SERVER_KEY_GEN,
+        SIMPLE_ENROLL,
+        SIMPLE_REENROLL,
+    )
+)
+KEYS: Final[dict[str, KeyRequirement]] = {
+    "P-256": P256,
+    "P-384": P384,
+    "Ed25519": ED25519,
+    **{
+        f"RSA-{bits}": KeyRequirement(algorithm=RSA_ENCRYPTION, rsa_bits=bits)
+        for bits in (2048, 3072, 4096)
+    },
+}
+PURPOSES: Final = {"clientAuth": ID_KP_CLIENT_AUTH, "serverAuth": ID_KP_SERVER_AUTH}
+
+_OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,18})){1,20}\Z")
+_HOST: Final = re.compile(r"(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+\Z")
+
+
+def _key(name: str) -> str:
+    if name not in KEYS:
+        raise ValueError(f"no such key: {name!r}; there are {', '.join(KEYS)}")
+    return name
+
+
+def _purpose(name: str) -> str:
+    if name not in PURPOSES and not _OID.match(name):
+        raise ValueError(f"{name!r} is neither {' nor '.join(PURPOSES)} nor a dotted OID")
+    if name == ANY_EXTENDED_KEY_USAGE:
+        raise ValueError("anyExtendedKeyUsage allows every purpose; name those that are meant")
+    return name
+
+
+def _label(text: str) -> str:
+    if text in OPERATIONS:
+        raise ValueError(
+            f"a label must not be an operation's name, as {text!r} is (RFC 7030 §3.2.2)"
+        )
+    return text
+
+
+def _dns_name(text: str) -> str:
+    head, place, tail = text.partition(PLACE)
+    if head or not place or not _HOST.match(tail):
+        raise ValueError(f"wanted is {PLACE!r} and a domain, such as '{PLACE}.devices.example.com'")
+    return text
+
+
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,64}$"), AfterValidator(_label)]
+
+
+class ESTProfileSettings(Settings):
+    """``[[est.profile]]``"""
+
+    label: Label | None = None  # none: the profile of the paths without label
+    enrollees: tuple[str, ...] = Field(default=("brski",), min_length=1)
+    ca: dict[str, Any] | None = None  # as [ca]; none: the one of [ca]
+    validity_days: int | None = Field(default=None, ge=1, le=36_500)
+    keys: tuple[Annotated[str, AfterValidator(_key)], ...] = Field(
+        default=("P-256", "P-384"), min_length=1
+    )
+    extended_key_usages: tuple[Annotated[str, AfterValidator(_purpose)], ...] = ()
+    dns_name: Annotated[str, AfterValidator(_dns_name)] | None = None
+    require_dns_name: bool = False
+    channel_binding: bool = False
+    csrattrs: Announcement = Announcement.LIST
+    base64: Literal["auto", "line", "wrap"] = "auto"
+    renewable: bool = True
+    change_subject_name: bool = False
+    server_keys: bool = False
+
+    @model_validator(mode="after")
+    def _lint(self) -> ESTProfileSettings:
+        purposes = [PURPOSES.get(name, name) for name in self.extended_key_usages]
+        if len(set(purposes)) != len(purposes):
+            raise ValueError("extended_key_usages has a purpose twice")
+        if self.renewable and purposes and ID_KP_CLIENT_AUTH not in purposes:
+            raise ValueError(
+                "extended_key_usages lacks clientAuth: a certificate that is no TLS client's is "
+                "not renewed over itself (RFC 7030 §4.2.2); add it, or set renewable = false"
+            )
+        if self.require_dns_name and self.dns_name is None:
+            raise ValueError("require_dns_name without a dns_name")
+        return self
+
+    def purposes(self) -> tuple[str, ...]:
+        """extendedKeyUsage, dotted; none where the CA decides."""
+        return tuple(PURPOSES.get(name, name) for name in self.extended_key_usages)
+
+    def requirements(self) -> CSRRequirements:
+        """What csrattrs announces and requests are held to."""
+        named: tuple[str, ...] = () if self.dns_name is None else (ID_CE_SUBJECT_ALT_NAME,)
+        with_template = self.csrattrs in (Announcement.TEMPLATE, Announcement.BOTH)
+        own_subject = with_template and self.enrollees == ("brski",)
+        return CSRRequirements(
+            keys=tuple(KEYS[name] for name in self.keys),
+            subject=_DEVICE_SUBJECT if own_subject else (),
+            extension_oids=named if self.require_dns_name else (),
+            optional_extensions=frozenset(named),
+            challenge_password=self.channel_binding,
+        )
+
+
+_DEVICE_SUBJECT: Final = (
+    SubjectRequirement(oid=ID_AT_SERIAL_NUMBER),
+    SubjectRequirement(oid=ID_AT_DN_QUALIFIER),
+)
+
+
+class ESTSettings(Settings):
+    """``[est]``"""
+
+    profile: tuple[ESTProfileSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_label_once(self) -> ESTSettings:
+        for label, count in Counter(profile.label for profile in self.profile).items():
+            if count > 1:
+                what = "without a label" if label is None else f"of the label {label!r}"
+                raise ValueError(f"{count} profiles {what}")
+        return self

@@ -1,0 +1,113 @@
+"""``[[est.profile]]``: what is read, and what the lint does not let pass."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brski.edge.settings import read_settings
+from brski.errors import SettingsError
+from brski.est.csr_attributes import Announcement
+from brski.est.requirements import P256, P384
+from brski.registry import ID_CE_SUBJECT_ALT_NAME, ID_KP_CLIENT_AUTH
+from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_server.opening import profile_of
+from registrar_plugin.est_server.settings import OPERATIONS, ESTSettings
+
+HERE = Path("registrar.toml")
+
+
+def read(*profiles: dict[str, Any]) -> tuple[EnrollmentProfile, ...]:
+    settings = read_settings({"profile": list(profiles)}, ESTSettings, source=HERE)
+    return tuple(map(profile_of, settings.profile))
+
+
+def refused(*profiles: dict[str, Any]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read(*profiles)
+    return str(caught.value)
+
+
+def test_an_empty_table_is_the_usual_profile() -> None:
+    """What a registrar without any has."""
+    assert read({}) == (EnrollmentProfile(),)
+
+
+def test_a_profile_says_what_it_issues() -> None:
+    """Each key of the table comes out where the decisions look for it."""
+    (profile,) = read(
+        {
+            "label": "sensors",
+            "validity_days": 30,
+            "keys": ["P-384", "P-256"],
+            "extended_key_usages": ["clientAuth", "1.3.6.1.5.5.7.3.17"],
+            "dns_name": "{serial_number}.devices.example.com",
+            "require_dns_name": True,
+            "csrattrs": "both",
+            "base64": "wrap",
+            "change_subject_name": True,
+        }
+    )
+    assert profile.label == "sensors"
+    assert profile.validity == timedelta(days=30)
+    assert profile.extended_key_usages == (ID_KP_CLIENT_AUTH, "1.3.6.1.5.5.7.3.17")
+    assert profile.requirements.keys == (P384, P256)
+    assert profile.requirements.extension_oids == (ID_CE_SUBJECT_ALT_NAME,)
+    assert (profile.announcement, profile.base64) == (Announcement.BOTH, "wrap")
+    assert profile.change_subject_name
+
+
+@pytest.mark.parametrize("label", sorted(OPERATIONS))
+def test_an_operation_is_no_label(label: str) -> None:
+    """The path could not be told from the operation's own (RFC 7030 §3.2.2)."""
+    assert "operation" in refused({"label": label})
+
+
+@pytest.mark.parametrize("label", ["", "a/b", "ä", "a b", "{label}", "x" * 65])
+def test_a_label_is_one_plain_path_segment(label: str) -> None:
+    """Nothing that a URL would have to escape."""
+    refused({"label": label})
+
+
+def test_each_label_is_there_once() -> None:
+    """And so is the profile without one."""
+    assert "'a'" in refused({"label": "a"}, {"label": "a"})
+    assert "without a label" in refused({}, {"label": "a"}, {})
+
+
+def test_a_certificate_without_client_auth_is_not_renewed() -> None:
+    """Who forgets it learns so at the start, and not when the first LDevID ends."""
+    said = refused({"extended_key_usages": ["serverAuth"]})
+    assert "clientAuth" in said
+    assert "renew" in said
+    (profile,) = read({"extended_key_usages": ["serverAuth"], "renewable": False})
+    assert not profile.renewable
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"extended_key_usages": ["clientAuth", "1.3.6.1.5.5.7.3.2"]},
+        {"extended_key_usages": ["2.5.29.37.0"], "renewable": False},
+        {"extended_key_usages": ["tlsClient"]},
+        {"keys": []},
+        {"keys": ["P-521"]},
+        {"enrollees": []},
+        {"dns_name": "devices.example.com"},
+        {"dns_name": "x{serial_number}.example.com"},
+        {"dns_name": "{serial_number}.*.example.com"},
+        {"dns_name": "{serial_number}"},
+        {"require_dns_name": True},
+        {"csrattrs": "asn1"},
+        {"base64": "none"},
+        {"validity_days": 0},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(table: dict[str, Any]) -> None:
+    """With the place in the file."""
+    assert "profile.0" in refused(table)
