@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from benchmarks import database, factory, million, onboarding
+from benchmarks import database, est, factory, million, onboarding
 from benchmarks.measure import Options
 
 BENCHMARKS: Final[Mapping[str, Callable[[Options], dict[str, float]]]] = {
     "onboarding": onboarding.measure,
+    "est": est.measure,
     "factory": factory.measure,
     "million": million.measure,
     "database": database.measure,

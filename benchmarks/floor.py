@@ -73,6 +73,22 @@ def floor_ms(keys: Path, devices: Devices, *, calls_per_onboarding: float) -> fl
     )
 
 
+def renewal_floor_ms(keys: Path, ldevids: Sequence[Shown]) -> float:
+    """Milliseconds for one renewal over a new connection.
+
+    Args:
+        keys: the stage's folder of keys.
+        ldevids: what some of the devices show.
+    """
+    registrar = keys / "registrar-chain.pem", keys / "registrar.key"
+    server = server_context(*registrar, minimum=TLS_1_3)
+    return (
+        _server_handshake_ms(server, ldevids)
+        + _verify_ms(ldevids[0].private_key)  # the certificate request
+        + _sign_ms(keys / "owner.key", deterministic=True)  # the LDevID
+    )
+
+
 def _server_handshake_ms(server: VerifyLaterContext, clients: Sequence[Shown]) -> float:
     contexts = cycle(
         provisional_context(shown.chain, shown.private_key, minimum=TLS_1_3) for shown in clients

@@ -33,7 +33,9 @@ _SHOWN: Final = 4  # devices whose certificates the floor's handshakes use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Device:
+class Device:
+    """One that joins."""
+
     serial_number: str
     identity: SeedIdentity
     keystore: FileKeystore
@@ -46,21 +48,13 @@ def measure(options: Options) -> dict[str, float]:
 
 
 async def _measure(folder: Path, count: int) -> dict[str, float]:
-    ordered = [
-        Ordered(
-            serial_number=f"SN-{number:04X}",
-            presentation=Presentation.ASSERTED if number % 2 else Presentation.CARRIED,
-        )
-        for number in range(WARM_UP + count)
-    ]
     async with Children(folder / "logs") as children:
-        stage = await set_stage(folder, children, ordered)
-        devices = [_device(stage, one.serial_number) for one in ordered]
-        await _onboard_all(stage, devices[:WARM_UP])
+        stage, devices = await some_devices(folder, children, WARM_UP + count)
+        await onboard_all(stage, devices[:WARM_UP])
         registrar, servers = children.pid("brski-registrar"), _servers(stage)
         opened, cpu_ms = established_to(servers), process_cpu_ms(registrar)
         began_s = time.monotonic()
-        await _onboard_all(stage, devices[WARM_UP:])
+        await onboard_all(stage, devices[WARM_UP:])
         took_s = time.monotonic() - began_s
         cpu_ms = (process_cpu_ms(registrar) - cpu_ms) / count
         calls = max(0, established_to(servers) - opened) / count
@@ -74,20 +68,34 @@ async def _measure(folder: Path, count: int) -> dict[str, float]:
     }
 
 
-def _device(stage: Stage, serial_number: str) -> _Device:
+async def some_devices(folder: Path, children: Children, count: int) -> tuple[Stage, list[Device]]:
+    """Everybody's program, and *count* devices that have started, every other one asserting."""
+    ordered = [
+        Ordered(
+            serial_number=f"SN-{number:04X}",
+            presentation=Presentation.ASSERTED if number % 2 else Presentation.CARRIED,
+        )
+        for number in range(count)
+    ]
+    stage = await set_stage(folder, children, ordered)
+    return stage, [_device(stage, one.serial_number) for one in ordered]
+
+
+def _device(stage: Stage, serial_number: str) -> Device:
     """A device that has started: its key is derived, which is not the registrar's work."""
-    return _Device(
+    return Device(
         serial_number=serial_number,
         identity=SeedIdentity(load_fuse(stage.fuse_path(serial_number))),
         keystore=FileKeystore(stage.keystore_path(serial_number)),
     )
 
 
-async def _onboard_all(stage: Stage, devices: Sequence[_Device]) -> None:
+async def onboard_all(stage: Stage, devices: Sequence[Device]) -> None:
+    """Have them join, some at once."""
     places = asyncio.Semaphore(AT_ONCE)
     origin = Origin(host="127.0.0.1", port=stage.registrar_port)
 
-    async def join(device: _Device) -> None:
+    async def join(device: Device) -> None:
         async with places:
             ended = await onboard(device.identity, [origin], device.keystore)
         assert ended.result is Result.ENROLLED, f"{device.serial_number}: {ended.reason}"
@@ -103,7 +111,7 @@ def _servers(stage: Stage) -> frozenset[int]:
     return frozenset(port for port in ports if port is not None)
 
 
-def _some(stage: Stage, devices: Sequence[_Device]) -> Devices:
+def _some(stage: Stage, devices: Sequence[Device]) -> Devices:
     ldevids = [device.keystore.ldevid() for device in devices]
     root = load_chain(stage.oem_root)[-1]
     carried = next(d.identity.client_chain for d in devices if d.identity.carried)

@@ -28,8 +28,9 @@ def run(name: str, *options: str) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_onboarding_gives_its_metrics() -> None:
-    metrics = run("onboarding", "--devices", "4")
+@pytest.mark.parametrize("name", ["onboarding", "est"])
+def test_what_a_registrar_costs(name: str) -> None:
+    metrics = run(name, "--devices", "4")
     for name in ("per_s", "registrar_cpu_ms", "floor_ms", "ratio_to_floor"):
         assert metrics[name] > 0
     assert metrics["ratio_to_floor"] == pytest.approx(
