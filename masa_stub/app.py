@@ -7,23 +7,19 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from brski.edge.atomic_file import read_file
 from brski.edge.serve import Listener, serve
-from brski.edge.signers.file import load_chain, load_signer
+from brski.edge.signers.file import load_signer
 from brski.edge.tls_server import server_context
-from brski.errors import FileUnusable, KeyUnusable
-from brski.pki.chain import TrustAnchors
+from brski.errors import KeyUnusable
 from brski.pki.keys import spki_sha256
 from brski.rates import Rate
 from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMSSerialization
 from masa_stub.audit import AuditPolicy
-from masa_stub.customers import Customer
+from masa_stub.customer_files import CustomerFiles
 from masa_stub.ephemeral import ephemeral_signer
 from masa_stub.faults.plan import FaultPlan
 from masa_stub.issue import IssuePolicy
@@ -31,7 +27,7 @@ from masa_stub.masa import MASA
 from masa_stub.passwords import Account, Passwords, load_password
 from masa_stub.port import Signers
 from masa_stub.rates import RegistrarRates
-from masa_stub.settings import CustomerSettings, MASASettings, RatesSettings
+from masa_stub.settings import MASASettings, RatesSettings
 from masa_stub.store.log import AuditStore
 from masa_stub.store.sales import SalesBook
 from masa_stub.store.schema import open_store
@@ -85,7 +81,7 @@ async def serve_masa(
             serializations=serializations,
             policy=issue_policy(settings),
             clock=clock,
-            customers=[load_customer(customer) for customer in settings.customer],
+            customers=CustomerFiles(settings.customer),
             audit=AuditPolicy(
                 most=settings.audit_log.most,
                 only_authenticated=settings.audit_log.only_authenticated,
@@ -149,35 +145,6 @@ def registrar_rates(settings: RatesSettings) -> RegistrarRates:
         requests=Rate(per_s=requests, burst=max(1.0, 2 * requests)),
         refusals=Rate(per_s=refusals, burst=max(1.0, 200 * refusals)),
     )
-
-
-def load_customer(settings: CustomerSettings) -> Customer:
-    """Read the anchors and revocation lists of one customer.
-
-    Raises:
-        FileUnusable, KeyUnusable: a file cannot be used.
-    """
-    anchors = settings.anchors
-    return Customer(
-        name=settings.name,
-        anchors=None if anchors is None else TrustAnchors(load_chain(anchors)),
-        crls=tuple(load_crl(path) for path in settings.crls),
-    )
-
-
-def load_crl(path: Path) -> x509.CertificateRevocationList:
-    """Read a revocation list, PEM or DER.
-
-    Raises:
-        FileUnusable: it is none.
-    """
-    octets = read_file(path)
-    is_pem = octets.lstrip().startswith(b"-----BEGIN")
-    read = x509.load_pem_x509_crl if is_pem else x509.load_der_x509_crl
-    try:
-        return read(octets)
-    except ValueError as err:
-        raise FileUnusable(f"{path} is no certificate revocation list") from err
 
 
 def load_passwords(settings: MASASettings) -> Passwords:

@@ -104,7 +104,7 @@ def check(
     typer.echo(f"{settings}: good")
 
 
-for command in (sales_cli.sold, sales_cli.released, sales_cli.withheld, sales_cli.sales):
+for command in sales_cli.COMMANDS:
     app.command()(command)
 
 

@@ -37,7 +37,6 @@ class Caller:
 
     chain: tuple[x509.Certificate, ...] = ()  # the TLS client's, whose first key is proven
     customer: str | None = None  # by HTTP Basic; the password was right
-    address: str = ""  # the other end's, as TCP has it
 
     @property
     def key_sha256(self) -> bytes:

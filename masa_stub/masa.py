@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from cryptography import x509
 
@@ -46,7 +48,7 @@ class MASA:
         records: whose keys verify devices' requests.
         store: the log; sales: the sales data.
         serializations: by media type.
-        customers: whom the manufacturer knows by name.
+        customers: whom the manufacturer knows by name; gone through for each request.
         rates: how often a registrar may ask; None: as often as it likes.
         clock: aware UTC.
     """
@@ -61,7 +63,7 @@ class MASA:
         serializations: Mapping[str, VoucherSerialization],
         policy: IssuePolicy,
         clock: Callable[[], datetime],
-        customers: Sequence[Customer] = (),
+        customers: Iterable[Customer] = (),
         audit: AuditPolicy = USUAL_AUDIT,
         rates: RegistrarRates | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class MASA:
         self._signers = signers
         self._policy = policy
         self._audit = audit
+        self._locks: WeakValueDictionary[tuple[bytes, str], asyncio.Lock] = WeakValueDictionary()
         self.reception = Reception(
             serializations=serializations, customers=customers, rates=rates, clock=clock
         )
@@ -121,8 +124,9 @@ class MASA:
         namesakes = await self._records.find(None, received.asked.request.serial_number)
         record = select_record(namesakes, received.asked)
         check_not_refused(record, self._policy)
-        entry = self._judged(body, received, record, ambiguous=len(namesakes) > 1)
-        return await self._signed(entry, received)
+        async with self._lock(record):  # so that only one claim of a device is the first
+            entry = self._judged(body, received, record, ambiguous=len(namesakes) > 1)
+            return await self._signed(entry, received)
 
     def _judged(
         self, body: bytes, received: Received, record: DeviceRecord, *, ambiguous: bool
@@ -186,6 +190,10 @@ class MASA:
         signed = standing.assemble(self._signers.of(entry.nonce).sign(standing.to_be_signed))
         await self._store.complete(entry, signed)
         return entry, signed
+
+    def _lock(self, record: DeviceRecord) -> asyncio.Lock:
+        key = (record.idevid_issuer, record.serial_number)
+        return self._locks.setdefault(key, asyncio.Lock())
 
     async def _refuse(self, refusal: OnboardingError, visit: Visit) -> None:
         log.warning(

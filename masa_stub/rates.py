@@ -42,9 +42,7 @@ class RegistrarRates:
         if wait:
             raise TooManyRequests("this registrar asks too often", retry_after_s=math.ceil(wait))
 
-    def refused(self, *whose: str | bytes | None) -> None:
-        """Count an answer that says no against each of *whose* that is known."""
-        at = self._clock()
-        for each in whose:
-            if each is not None:
-                self._refusals.take(each, at)
+    def refused(self, whose: str | bytes | None) -> None:
+        """Count an answer that says no; None is not known and has no budget."""
+        if whose is not None:
+            self._refusals.take(whose, self._clock())

@@ -5,13 +5,14 @@ What is asked for is not looked at here; that differs from endpoint to endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from brski.errors import PeerError, Refused, TooManyRequests, UnknownFormat
 from brski.pki.keys import spki_sha256
+from brski.voucher.rules import check_created_on
 from brski.voucher.serialization import VoucherSerialization
 from masa_stub.customers import Caller, Customer, Known, recognise
 from masa_stub.ownership import Claimant
@@ -57,7 +58,7 @@ class Reception:
         self,
         *,
         serializations: Mapping[str, VoucherSerialization],
-        customers: Sequence[Customer],
+        customers: Iterable[Customer],
         rates: RegistrarRates | None,
         clock: Callable[[], datetime],
     ) -> None:
@@ -67,21 +68,32 @@ class Reception:
         self._clock = clock
 
     @contextmanager
-    def visit(self, caller: Caller) -> Iterator[Visit]:
-        """One request from its first octet to its answer; a refusal of it counts.
+    def knock(self, address: str) -> Iterator[None]:
+        """One request of *address*, whatever it is; a refusal of it counts.
 
         Raises:
-            TooManyRequests: its address has had its share.
+            TooManyRequests: the address has had its share.
         """
+        self._admit(address)
+        with self._counting(lambda: address):
+            yield
+
+    @contextmanager
+    def visit(self, caller: Caller) -> Iterator[Visit]:
+        """One message of a registrar's; a refusal of it counts against its domain."""
         visit = Visit(caller=caller)
-        self._admit(caller.address)
-        try:
+        with self._counting(lambda: visit.domain):
             yield visit
+
+    @contextmanager
+    def _counting(self, whose: Callable[[], str | bytes | None]) -> Iterator[None]:
+        try:
+            yield
         except TooManyRequests:
             raise
         except (PeerError, Refused):
             if self._rates is not None:
-                self._rates.refused(caller.address, visit.domain)
+                self._rates.refused(whose())
             raise
 
     def receive(self, visit: Visit, body: bytes, media_type: str) -> Received:
@@ -94,14 +106,18 @@ class Reception:
         Raises:
             UnknownFormat: such messages are not understood.
             TooManyRequests: its domain has had its share.
+            CreatedOnOutOfWindow: it says that it is made later than now.
             OnboardingError: as :func:`open_registrar_request` and :func:`recognise`.
         """
         now = self._clock()
         serialization = self.understood(media_type)
-        asked = open_registrar_request(serialization.open(body), now=now)
+        signed = serialization.open(body)
+        asked = open_registrar_request(signed, now=now)
         visit.serial_number = asked.request.serial_number
         visit.domain = spki_sha256(asked.chain[min(1, len(asked.chain) - 1)])
         self._admit(visit.domain)
+        for moment in (asked.request.created_on, signed.signing_time):
+            check_created_on(moment, now=now)
         known = recognise(self._customers, visit.caller, asked.chain, at=now)
         return Received(asked=asked, serialization=serialization, known=known, now=now)
 

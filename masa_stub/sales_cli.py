@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +14,10 @@ import typer
 
 from brski.edge.atomic_file import read_file
 from brski.edge.settings import load_settings
-from brski.errors import SettingsError
+from brski.errors import LocalError, OnboardingError, SettingsError
 from masa_stub.ownership import BuyerKind, Sale
-from masa_stub.selling import key_of_certificate, sale_document, sale_of
+from masa_stub.port import DeviceRecords
+from masa_stub.selling import key_of_certificate, parse_sale, sale_document, sale_of
 from masa_stub.settings import MASASettings
 from masa_stub.store.sales import SalesBook
 from masa_stub.store.schema import open_store
@@ -60,6 +63,16 @@ def sold(
         _write(loaded, serial_number, issuer, BuyerKind.CUSTOMER, customer or "")
 
 
+def sell(
+    file: Annotated[Path, typer.Argument(help="JSON lines, as the command sales prints them.")],
+    settings: SettingsFile = _DEFAULT,
+) -> None:
+    """Write down many sales at once: all of a file's lines, or none."""
+    loaded = load_settings(settings, MASASettings)
+    written = asyncio.run(_add_all(loaded, file))
+    typer.echo(f"{file}: {written} sales")
+
+
 def released(
     serial_number: SerialNumber, settings: SettingsFile = _DEFAULT, issuer: Issuer = None
 ) -> None:
@@ -86,6 +99,9 @@ def sales(
         typer.echo(json.dumps(sale_document(sale)))
 
 
+COMMANDS = (sold, sell, released, withheld, sales)
+
+
 def _write(
     settings: MASASettings, serial_number: str, issuer: str | None, kind: BuyerKind, buyer: str
 ) -> None:
@@ -96,16 +112,35 @@ def _write(
 async def _add(
     settings: MASASettings, serial_number: str, issuer: str | None, kind: BuyerKind, buyer: str
 ) -> Sale:
-    records = await settings.place.open_records()
-    writer = open_store(settings.log)
-    try:
+    async with _opened(settings) as (records, book):
         now = datetime.now(UTC)  # noqa: TID251 - the edge
         sale = await sale_of(records, serial_number, issuer, kind, buyer, at=now)
-        await SalesBook(writer).add(sale)
+        await book.add(sale)
         return sale
-    finally:
-        await writer.close()
-        await records.close()
+
+
+@asynccontextmanager
+async def _opened(settings: MASASettings) -> AsyncIterator[tuple[DeviceRecords, SalesBook]]:
+    async with AsyncExitStack() as stack:
+        records = await settings.place.open_records()
+        stack.push_async_callback(records.close)
+        writer = open_store(settings.log)
+        stack.push_async_callback(writer.close)
+        yield records, SalesBook(writer)
+
+
+async def _add_all(settings: MASASettings, file: Path) -> int:
+    lines = read_file(file).splitlines()
+    async with _opened(settings) as (records, book):
+        now = datetime.now(UTC)  # noqa: TID251 - the edge
+        sales = []
+        for number, line in enumerate(lines, 1):
+            try:
+                sales.append(await parse_sale(records, line, at=now))
+            except OnboardingError as err:
+                raise LocalError(f"{file}, line {number}: {err.reason}", hint=err.hint) from err
+        await book.add(*sales)
+    return len(sales)
 
 
 async def _read(settings: MASASettings, serial_number: str | None) -> tuple[Sale, ...]:

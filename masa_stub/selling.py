@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from brski.errors import LocalError
+from brski.errors import LocalError, Malformed
+from brski.pki import strict_json
 from brski.pki.extensions import KEY_IDENTIFIER_OCTETS
 from brski.pki.keys import parse_pem_certificates, spki_sha256
 from brski.pki.names import check_serial_number
 from masa_stub.ownership import BuyerKind, Sale
 from masa_stub.port import DeviceRecords
 
+_MEMBERS: Final = frozenset(
+    {"serial_number", "idevid_issuer", "certificate", "at", *(kind.value for kind in BuyerKind)}
+)
 _HEX_OCTETS = {BuyerKind.KEY: (32,), BuyerKind.DOMAIN_ID: (20, 32)}
 
 
@@ -47,6 +52,25 @@ async def sale_of(
         kind=kind,
         buyer=_checked(kind, buyer),
     )
+
+
+async def parse_sale(records: DeviceRecords, octets: bytes, *, at: datetime) -> Sale:
+    """Read a sale from JSON, as :func:`sale_document` writes it.
+
+    Args:
+        records: as for :func:`sale_of`.
+        octets: an object of strings: ``serial_number``, ``idevid_issuer`` where needed, and one
+            buyer, by its kind or as ``certificate`` (PEM). ``at`` does not count.
+        at: aware UTC.
+
+    Raises:
+        Malformed, TooLarge: no such object.
+        LocalError: as :func:`sale_of`.
+    """
+    asked = _members(octets)
+    kind, buyer = _buyer(asked)
+    serial_number, issuer = asked.get("serial_number", ""), asked.get("idevid_issuer")
+    return await sale_of(records, serial_number, issuer, kind, buyer, at=at)
 
 
 def key_of_certificate(pem: bytes) -> str:
@@ -111,3 +135,22 @@ def sale_document(sale: Sale) -> dict[str, Any]:
         "idevid_issuer": sale.idevid_issuer.hex(),
         sale.kind.value: sale.buyer,
     }
+
+
+def _members(body: bytes) -> dict[str, str]:
+    document = strict_json.loads(body)
+    if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
+        raise Malformed("a sale is a JSON object of strings")
+    unknown = sorted(document.keys() - _MEMBERS)
+    if unknown:
+        raise Malformed(f"a sale has no member {unknown[0]!a}")
+    return document
+
+
+def _buyer(asked: Mapping[str, str]) -> tuple[BuyerKind, str]:
+    named = [kind for kind in BuyerKind if kind.value in asked]
+    if "certificate" in asked and not named:
+        return BuyerKind.KEY, key_of_certificate(asked["certificate"].encode())
+    if len(named) != 1 or "certificate" in asked:
+        raise LocalError("a sale names one buyer")
+    return named[0], asked[named[0].value]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from brski.edge.tls_server import peer_chain
 from masa_stub.customers import Caller
-from masa_stub.web.keys import PASSWORDS
+from masa_stub.web.keys import MASA_KEY, PASSWORDS
 
 _CHALLENGE = 'Basic realm="MASA", charset="UTF-8"'
 
@@ -21,10 +22,16 @@ def caller_of(request: web.Request) -> Caller:
     """
     given = request.headers.get(hdrs.AUTHORIZATION)
     return Caller(
-        address=request.remote or "",
         chain=peer_chain(request.transport),
         customer=None if given is None else request.config_dict[PASSWORDS].customer_of(given),
     )
+
+
+@web.middleware
+async def budgeted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count every request of an address, wrong credentials among them."""
+    with request.config_dict[MASA_KEY].reception.knock(request.remote or ""):
+        return await handler(request)
 
 
 async def challenge(_request: web.Request, response: web.StreamResponse) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from brski import errors
 from brski.edge.web_errors import TRANSPORT_FAULTS, error_middleware
-from brski.errors import OnboardingError
+from brski.errors import DomainNotTrusted, OnboardingError
 from brski.pki.names import check_serial_number
 from masa_stub.store.log import Entry, Refusal
 from masa_stub.web import arming, sales
@@ -18,7 +20,11 @@ from masa_stub.web.desk import DESK, LIMIT, Desk
 
 log = logging.getLogger(__name__)
 
-STATUS: Final[Mapping[type[OnboardingError], int]] = {**TRANSPORT_FAULTS, errors.LocalError: 400}
+STATUS: Final[Mapping[type[OnboardingError], int]] = {
+    **TRANSPORT_FAULTS,
+    errors.LocalError: 400,
+    errors.DomainNotTrusted: 403,
+}
 
 routes = web.RouteTableDef()
 
@@ -84,13 +90,29 @@ def _refusal(refusal: Refusal) -> dict[str, Any]:
     }
 
 
+@web.middleware
+async def no_browser(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a page of somebody else's makes a browser send here."""
+    if hdrs.ORIGIN in request.headers or not _is_local(request.url.host or ""):
+        raise DomainNotTrusted("this listener is for programs of this machine")
+    return await handler(request)
+
+
+def _is_local(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
+
+
 def management_app(desk: Desk) -> web.Application:
     """The application for the operator's listener."""
 
     def reason(error: OnboardingError) -> str:
         return f"{error}: {error.hint}" if error.hint else str(error)
 
-    app = web.Application(middlewares=[error_middleware(STATUS, log, say=reason)])
+    app = web.Application(middlewares=[error_middleware(STATUS, log, say=reason), no_browser])
     app[DESK] = desk
     for table in (routes, sales.routes, arming.routes):
         app.add_routes(table)

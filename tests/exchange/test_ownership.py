@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from brski.errors import (
+    CreatedOnOutOfWindow,
     DomainNotTrusted,
     PriorRequestRefused,
     VoucherExpired,
@@ -145,3 +147,30 @@ async def test_an_unsold_device_is_nobodys_to_claim_by_policy(tmp_path: Path) ->
         await masa.refusal(DomainNotTrusted, nonce=encode_nonce(bytes(16)))
         await masa.world.sell(masa.device, OWNER.certificate)
         await masa.voucher(nonce=encode_nonce(bytes(16)))
+
+
+async def test_of_two_that_claim_at_once_one_is_the_first(tmp_path: Path) -> None:
+    """However their requests are interleaved."""
+    async with desk(tmp_path, allow_logged=True, unsold=Unsold.FIRST) as masa:
+        nonce = encode_nonce(bytes(16))
+        claims = [masa.ask(masa.request(by=by, nonce=nonce)) for by in (REGISTRAR, STRANGER) * 2]
+        answers = await asyncio.gather(*claims, return_exceptions=True)
+        assert sorted(isinstance(answer, DomainNotTrusted) for answer in answers) == [
+            False,
+            False,
+            True,
+            True,
+        ]
+        assert len({entry.domain_id for entry in await masa.world.masa_store.last(9)}) == 1
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(299, True), (301, False)])
+async def test_a_request_of_tomorrow_is_refused(tmp_path: Path, ahead: int, taken: bool) -> None:
+    """Its maker's clock is wrong, or somebody has made it for later."""
+    async with desk(tmp_path) as masa:
+        await masa.world.sell(masa.device, CUSTOMER.name)
+        made = masa.world.clock() + timedelta(seconds=ahead)
+        if taken:
+            await masa.voucher(created_on=made)
+        else:
+            await masa.refusal(CreatedOnOutOfWindow, created_on=made)

@@ -263,3 +263,18 @@ async def test_claims_in_great_number_are_slowed(tmp_path: Path) -> None:
         answers = [await site.post(masa.request(by=by, nonce=nonce)) for by in claimants]
         assert [answer.status for answer in answers] == [200, 200, 200, 429]
         assert answers[-1].fields["retry-after"] == "2"
+
+
+async def test_passwords_are_not_tried_out(tmp_path: Path) -> None:
+    """A few wrong ones, and the right one is not heard either."""
+    rates = RegistrarRates(
+        lambda: 0.0, requests=Rate(per_s=1, burst=100), refusals=Rate(per_s=0.01, burst=3)
+    )
+    async with (
+        desk(tmp_path, rates=rates) as masa,
+        masa_site(masa.world.wire.masa, tmp_path, passwords=PASSWORDS) as site,
+    ):
+        await masa.world.sell(masa.device, CUSTOMER.name)
+        tried = [basic("owner", password) for password in (b"1", b"2", b"3", PASSWORD)]
+        answers = [await site.post(masa.request(), fields=fields) for fields in tried]
+        assert [answer.status for answer in answers] == [401, 401, 401, 429]

@@ -116,6 +116,31 @@ def test_what_cannot_be_meant_is_refused(
     assert lines(capsys) == []
 
 
+def test_many_sales_at_once(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed can be read; one bad line and none is written."""
+    issuer = FACTORY.make("SN-3").issuer.hex()
+    good = [
+        {"serial_number": "SN-1", "customer": "example-owner"},
+        {"serial_number": "SN-2", "idevid_issuer": issuer, "anybody": ""},
+    ]
+    file = settings.with_name("sales.jsonl")
+    file.write_text("\n".join(map(json.dumps, [*good, {"serial_number": "SN-2", "nobody": ""}])))
+    assert masa(settings, "sell", file) == 2
+    assert "line 3" in capsys.readouterr().err
+    assert masa(settings, "sales") == 0
+    assert lines(capsys) == []
+
+    file.write_text("\n".join(map(json.dumps, good)))
+    assert masa(settings, "sell", file) == 0
+    assert "2 sales" in capsys.readouterr().out
+    masa(settings, "sales")
+    file.write_text(capsys.readouterr().out)
+    assert masa(settings, "sell", file) == 0
+    capsys.readouterr()
+    masa(settings, "sales")
+    assert [list(sale.values())[1] for sale in lines(capsys)] == ["SN-1", "SN-2"] * 2
+
+
 def test_a_device_may_be_sold_before_it_is_on_record(
     settings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +207,27 @@ async def test_the_management_listener_refuses_what_is_no_sale(tmp_path: Path, b
         assert await answer.text()
         assert (await (await client.get("/v1/sales")).json())["sales"] == []
         assert (await client.get("/v1/vouchers/SN 1")).status == 400
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Origin": "https://www.example.com"},
+        {"Origin": "null"},
+        {"Host": "masa.example.com"},
+        {"Host": "localhost.example.com:80"},
+    ],
+)
+async def test_no_page_in_a_browser_has_a_say(tmp_path: Path, fields: dict[str, str]) -> None:
+    """Neither one that posts here, nor one whose name leads here."""
+    async with management(tmp_path) as client:
+        sale = {"serial_number": "SN-1", "customer": "known-owner"}
+        answer = await client.post("/v1/sales", json=sale, headers=fields)
+        assert answer.status == 403
+        assert (await client.post("/v1/reset", headers=fields)).status == 403
+        assert (await (await client.get("/v1/sales")).json())["sales"] == []
+        fine = await client.get("/v1/sales", headers={"Host": "localhost:9444"})
+        assert fine.status == 200
 
 
 async def test_faults_are_armed_where_they_are_allowed(tmp_path: Path) -> None:

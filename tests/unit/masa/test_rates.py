@@ -46,7 +46,9 @@ def test_who_is_refused_too_often_is_not_heard_at_all() -> None:
     budget = rates(clock)
     for _ in range(2):
         budget.admit("192.0.2.1")
-        budget.refused("192.0.2.1", b"domain")
+        budget.refused("192.0.2.1")
+        budget.refused(b"domain")
+        budget.refused(None)
     for whose in ("192.0.2.1", b"domain"):
         with pytest.raises(TooManyRequests) as refused:
             budget.admit(whose)

@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import write_chain, write_private_key
 from brski.errors import FileUnusable, KeyUnusable, LocalError, NotAuthenticated, SettingsError
-from masa_stub.app import issue_policy, load_crl, load_customer, load_passwords, load_signers
+from masa_stub.app import issue_policy, load_passwords, load_signers
+from masa_stub.customer_files import CustomerFiles, load_crl
 from masa_stub.issue import IssuePolicy
 from masa_stub.passwords import load_password
 from masa_stub.pin import Pin
 from masa_stub.settings import MASASettings
 from tests.kit import pki
-from tests.kit.masa_desk import crl
+from tests.kit.masa_desk import REGISTRAR, crl
 
 TLS = '[tls]\nkey = "tls.key"\nchain = "tls.pem"\n'
 SIGNERS = ("a.key", "a.pem", "b.key", "b.pem")
@@ -93,10 +94,21 @@ password_file = "password"
     listed = crl(by=ca, until=pki.NOT_AFTER)
     (tmp_path / "ca.crl").write_bytes(listed.public_bytes(Encoding.PEM))
     (tmp_path / "ca.der").write_bytes(listed.public_bytes(Encoding.DER))
-    customer = load_customer(settings.customer[0])
+    files = CustomerFiles(settings.customer)
+    (customer,) = files
     assert customer.anchors is not None
     assert customer.anchors.anchors == (ca.certificate,)
     assert customer.crls == (listed, listed)
+
+    newer = crl(REGISTRAR.certificate, by=ca, until=pki.NOT_AFTER)
+    (tmp_path / "ca.der").write_bytes(newer.public_bytes(Encoding.DER))
+    assert next(iter(files)).crls == (listed, newer)
+    (tmp_path / "ca.crl").write_bytes(b"in the middle of a copy")
+    assert next(iter(files)).crls == (listed, newer)
+    (tmp_path / "ca.crl").unlink()
+    assert next(iter(files)).crls == (listed, newer)
+    (tmp_path / "ca.crl").write_bytes(newer.public_bytes(Encoding.PEM))
+    assert next(iter(files)).crls == (newer, newer)
 
     password = tmp_path / "password"
     password.chmod(0o644)
