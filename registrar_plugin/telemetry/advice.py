@@ -19,6 +19,10 @@ ADVICE: Final[dict[str, str]] = {
     "in between, a damaged message, or somebody else's request",
     "chain-invalid": "its IDevID leads to no anchor of [[manufacturer]], or is out of its dates: "
     "add the manufacturer's root to anchors, or set ignore_idevid_expiry for this manufacturer",
+    "certificate-revoked": "a certificate of the chain is on its issuer's revocation list: ask "
+    "whoever runs that CA why",
+    "revocation-unknown": "whether a certificate is revoked must be known, and no list that is "
+    "good now could be had: see that the CA publishes one, and that it can be fetched",
     "key-not-allowed": "the device's key is of a kind that is not accepted; it cannot be admitted",
     "key-mismatch": "the key is not the one that the manufacturer has on record: a device with "
     "another's serial number, a replaced chip, or a record that is out of date. Ask the "
