@@ -68,8 +68,8 @@ def recognise(
         at: aware UTC.
 
     Raises:
-        DomainNotTrusted: a certificate of its chain is revoked.
-        Unavailable: a revocation list that would tell is out of date.
+        CertificateRevoked: one of its chain is.
+        Unavailable: a revocation list that would tell is out of date, or not its issuer's.
 
     RFC 8995 §5.4, §5.5.3, §5.5.4.
     """

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brski.errors import (
+    CertificateRevoked,
     DomainNotTrusted,
     NonceMismatch,
     PriorRequestRefused,
@@ -33,6 +34,7 @@ from tests.kit.masa_desk import CUSTOMER, OWNER, REGISTRAR, STRANGER, crl, desk,
 from tests.kit.world import Both
 
 LIFE = timedelta(minutes=20)
+STRANGER_CA = pki.make_pki("Stranger", not_after=pki.NOT_AFTER)
 
 
 # -- who may
@@ -183,15 +185,13 @@ async def test_by_policy_it_has_no_end(tmp_path: Path) -> None:
 async def test_revocation_bounds_it_and_forbids_it(tmp_path: Path) -> None:
     """What is known of the registrar is known until the list's next update, and no longer."""
     until = pki.NOW + timedelta(minutes=5)
+    thief = replace(OWNER, private_key=pki.make_key())
     for name, lists, error in (
         ("fresh", crl(until=until), None),
-        ("revoked", crl(REGISTRAR.certificate, until=until), DomainNotTrusted),
+        ("another's", crl(by=STRANGER_CA, until=pki.NOW - timedelta(hours=1)), None),
+        ("revoked", crl(REGISTRAR.certificate, until=until), CertificateRevoked),
         ("stale", crl(until=pki.NOW - timedelta(hours=1)), Unavailable),
-        (
-            "forged",
-            crl(REGISTRAR.certificate, by=replace(OWNER, private_key=pki.make_key()), until=until),
-            None,
-        ),
+        ("forged", crl(by=thief, until=until), Unavailable),
     ):
         known = replace(CUSTOMER, crls=(lists,))
         async with desk(tmp_path / name, customers=[known]) as masa:
@@ -199,7 +199,7 @@ async def test_revocation_bounds_it_and_forbids_it(tmp_path: Path) -> None:
             if error is not None:
                 await masa.refusal(error)
                 continue
-            end = pki.NOW + LIFE if name == "forged" else until
+            end = until if name == "fresh" else pki.NOW + LIFE
             assert (await masa.voucher()).expires_on == end
 
 
