@@ -12,7 +12,7 @@ import typer
 from brski.edge.atomic_file import read_file
 from brski.edge.cli import REFUSED, configure_logging, harden_process, print_json, printable, run
 from brski.edge.serve import run_loop
-from brski_lab import proxy_cli, vendor_cli
+from brski_lab import proxy_cli, vendor_cli, verify_cli
 from brski_lab.demo import Demo, run_demo
 from brski_lab.inspect_cli import inspect_file
 from brski_lab.report import Timeline, as_document, print_closing
@@ -36,6 +36,7 @@ app.command()(vendor_cli.mint)
 app.command(name="build-list")(vendor_cli.build_list)
 app.command()(vendor_cli.derive)
 app.command(name="inspect")(inspect_file)
+app.add_typer(verify_cli.app, name="verify")
 app.command()(proxy_cli.proxy)
 
 

@@ -10,8 +10,9 @@ RFC 8366 §5.3; RFC 8995 §5.2 to §5.6.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -38,6 +39,7 @@ from brski.pki.extensions import (
 from brski.pki.keys import certificate_der, parse_certificate, spki_sha256
 from brski.voucher.key_references import Form, KeyReference, pin_of, proximity_of
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
+from brski.voucher.rule import Rule
 from brski.voucher.serialization import Signed
 
 CLOCK_SKEW: Final = timedelta(minutes=5)  # ours: how far a peer's clock may run ahead
@@ -120,7 +122,40 @@ def check_pledge_request(
 
     RFC 8995 §5.2, §5.5; RFC 8366bis §9.
     """
-    _check_serial_number(request.serial_number, serial_number)
+    for rule in pledge_request_rules(
+        request, serial_number=serial_number, registrar_certificate=registrar_certificate
+    ):
+        rule.check()
+
+
+def pledge_request_rules(
+    request: VoucherRequest, *, serial_number: str, registrar_certificate: x509.Certificate
+) -> Iterator[Rule]:
+    """The rules of :func:`check_pledge_request`, in their order; arguments are the same."""
+    yield Rule(
+        name="serial-number",
+        section="RFC 8995 §5.5",
+        found=request.serial_number,
+        wanted=serial_number,
+        check=partial(_check_serial_number, request.serial_number, serial_number),
+    )
+    yield Rule(
+        name="proximity",
+        section="RFC 8995 §5.2",
+        found=f"assertion {request.assertion or 'absent'}",
+        wanted="assertion proximity, and the certificate that this registrar shows",
+        check=partial(_check_proximity, request, registrar_certificate),
+    )
+    yield Rule(
+        name="nonce",
+        section="RFC 8995 §5.2",
+        found=request.nonce or "none",
+        wanted="one",
+        check=partial(_check_fresh, request),
+    )
+
+
+def _check_proximity(request: VoucherRequest, registrar_certificate: x509.Certificate) -> None:
     seen = _proximity(request)
     if not _is_exactly(seen, registrar_certificate):
         raise ProximityMismatch(
@@ -129,7 +164,6 @@ def check_pledge_request(
             found=f"{seen.form} {_thumbprint(seen).hex()}",
             wanted=f"{seen.form} {_thumbprint_of(registrar_certificate, seen.form).hex()}",
         )
-    _check_fresh(request)
 
 
 def _is_exactly(reference: KeyReference, certificate: x509.Certificate) -> bool:
@@ -302,27 +336,102 @@ def check_voucher(
 
     RFC 8995 §5.6.1, §2.6.1, §7.2; RFC 8366 §5.3.
     """
-    _check_serial_number(voucher.serial_number, request.serial_number)
-    _check_idevid_issuer(voucher.idevid_issuer, idevid_issuer)
-    if voucher.nonce is not None or not allow_nonceless:
-        _check_nonce(voucher.nonce, request.nonce, "RFC 8995 §5.6.1")
-    if voucher.assertion not in acceptable:
+    for rule in voucher_rules(
+        voucher,
+        request,
+        idevid_issuer=idevid_issuer,
+        now=now,
+        acceptable=acceptable,
+        allow_nonceless=allow_nonceless,
+    ):
+        rule.check()
+
+
+def voucher_rules(
+    voucher: Voucher,
+    request: VoucherRequest,
+    *,
+    idevid_issuer: bytes | None,
+    now: datetime | None,
+    acceptable: frozenset[Assertion],
+    allow_nonceless: bool,
+) -> Iterator[Rule]:
+    """The rules of :func:`check_voucher`, in their order; arguments are the same."""
+    yield Rule(
+        name="serial-number",
+        section="RFC 8995 §5.6.1",
+        found=voucher.serial_number,
+        wanted=request.serial_number,
+        check=partial(_check_serial_number, voucher.serial_number, request.serial_number),
+    )
+    yield Rule(
+        name="idevid-issuer",
+        section="RFC 8366 §5.3; RFC 8366bis §6.3",
+        found=_hex(voucher.idevid_issuer),
+        wanted=f"{_hex(idevid_issuer)}, or absent",
+        check=partial(_check_idevid_issuer, voucher.idevid_issuer, idevid_issuer),
+    )
+    yield Rule(
+        name="nonce",
+        section="RFC 8995 §5.6.1",
+        found=voucher.nonce or "none",
+        wanted=(request.nonce or "none") + (", or none by policy" if allow_nonceless else ""),
+        check=partial(_check_own_nonce, voucher.nonce, request.nonce, allow_nonceless),
+    )
+    yield Rule(
+        name="assertion",
+        section="RFC 8366 §5.3",
+        found=str(voucher.assertion or "absent"),
+        wanted=", ".join(sorted(acceptable)) or "none",
+        check=partial(_check_assertion, voucher.assertion, acceptable),
+    )
+    yield from _date_rules(voucher, now)
+
+
+def _date_rules(voucher: Voucher, now: datetime | None) -> Iterator[Rule]:
+    for name, section, moment, wanted, check in (
+        ("expires-on", "RFC 8366 §5.3", voucher.expires_on, "after", _check_expires_on),
+        ("created-on", "RFC 8995 §2.6.1", voucher.created_on, "not after", _check_made),
+    ):
+        yield Rule(
+            name=name,
+            section=section,
+            found=moment.isoformat() if moment else "absent",
+            wanted=f"{wanted} {now.isoformat() if now else 'now, which is not known'}",
+            check=partial(check, moment, now),
+            judged=now is not None,
+        )
+
+
+def _hex(octets: bytes | None) -> str:
+    return octets.hex() if octets else "absent"
+
+
+def _check_own_nonce(found: str | None, expected: str | None, allow_nonceless: bool) -> None:
+    if found is not None or not allow_nonceless:
+        _check_nonce(found, expected, "RFC 8995 §5.6.1")
+
+
+def _check_assertion(assertion: Assertion | None, acceptable: frozenset[Assertion]) -> None:
+    if assertion not in acceptable:
         raise AssertionNotAcceptable(
-            f"voucher's assertion is {voucher.assertion or 'absent'}, "
+            f"voucher's assertion is {assertion or 'absent'}, "
             f"acceptable: {', '.join(sorted(acceptable)) or 'none'}",
             section="RFC 8366 §5.3",
         )
-    if now is not None:
-        _check_dates(voucher, now)
 
 
-def _check_dates(voucher: Voucher, now: datetime) -> None:
-    if voucher.expires_on is not None and voucher.expires_on <= now:
+def _check_expires_on(moment: datetime | None, now: datetime | None) -> None:
+    if moment is not None and now is not None and moment <= now:
         raise VoucherExpired(
-            f"voucher expired {voucher.expires_on.isoformat()}, now is {now.isoformat()}",
+            f"voucher expired {moment.isoformat()}, now is {now.isoformat()}",
             section="RFC 8366 §5.3",
         )
-    check_created_on(voucher.created_on, now=now)
+
+
+def _check_made(moment: datetime | None, now: datetime | None) -> None:
+    if now is not None:
+        check_created_on(moment, now=now)
 
 
 def find_pin(

@@ -75,7 +75,7 @@ def judge_voucher(
     RFC 8995 §5.6.1, §5.6.2.
     """
     signed = pledge.serialization.open(octets)
-    _check_voucher_signature(signed, pledge.voucher_anchors, now)
+    check_voucher_signature(signed, pledge.voucher_anchors, now=now)
     voucher = signed.voucher()
     check_voucher(
         voucher,
@@ -86,13 +86,20 @@ def judge_voucher(
         allow_nonceless=pledge.policy.allow_nonceless,
     )
     pin = find_pin(voucher, request, registrar_chain, at=now)
-    _check_speaks_for_domain(registrar_chain[0], pin)
+    check_speaks_for_domain(registrar_chain[0], pin)
     return Accepted(pin=pin, revocation_checks=voucher.domain_cert_revocation_checks)
 
 
-def _check_speaks_for_domain(registrar: x509.Certificate, pin: x509.Certificate) -> None:
-    """Under a pinned CA every member of the domain has a certificate; only an RA's (id-kp-cmcRA) is
-    that of a registrar. A pinned end entity needs no more words (RFC 7030 §3.6.1).
+def check_speaks_for_domain(registrar: x509.Certificate, pin: x509.Certificate) -> None:
+    """Raise unless *registrar*, whose chain leads to *pin*, may speak for the domain.
+
+    Under a pinned CA every member of the domain has a certificate; only an RA's (id-kp-cmcRA) is
+    that of a registrar. A pinned end entity needs no more words.
+
+    Raises:
+        PinMismatch: it may not.
+
+    RFC 7030 §3.6.1.
     """
     if spki_of(registrar) != spki_of(pin) and not has_extended_key_usage(registrar, ID_KP_CMC_RA):
         raise PinMismatch(
@@ -101,9 +108,23 @@ def _check_speaks_for_domain(registrar: x509.Certificate, pin: x509.Certificate)
         )
 
 
-def _check_voucher_signature(
-    signed: Signed, anchors: tuple[x509.Certificate, ...], now: datetime | None
+def check_voucher_signature(
+    signed: Signed, anchors: tuple[x509.Certificate, ...], *, now: datetime | None
 ) -> None:
+    """Raise unless the manufacturer signed a voucher.
+
+    Args:
+        signed: as opened.
+        anchors: the manufacturer's; nobody else is believed. The signer may be one of them.
+        now: aware UTC; None where no date is held against anything.
+
+    Raises:
+        SignatureInvalid: the signature, or its signer is neither enclosed nor an anchor.
+        ChainInvalid: the signer does not lead to an anchor, or is a device.
+        CreatedOnOutOfWindow: signed in the future.
+
+    RFC 8995 §5.6.1.
+    """
     signer = signed.signer_certificate() or _anchor_named(signed, anchors)
     if signer is None:
         raise SignatureInvalid(
