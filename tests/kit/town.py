@@ -362,7 +362,7 @@ class Town:
                 request=asked[0],
                 registrar_chain=chain,
                 now=None,
-            ).pin
+            )
         except OnboardingError as refusal:
             self.said.append(str(refusal))
             party.pinned.pop(number, None)
