@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from brski.errors import (
     AuditLogUnacceptable,
@@ -71,6 +71,7 @@ class AuditWatch:
         self._own_domain_ids = own_domain_ids
         self._silent_s = silent_s
         self._running: dict[_Key, asyncio.Task[Onboarding]] = {}
+        self._looking: set[asyncio.Task[None]] = set()
         self._silent: OrderedDict[DeviceKey, asyncio.TimerHandle] = OrderedDict()
 
     def expect_report(self, onboarding: Onboarding) -> None:
@@ -80,7 +81,7 @@ class AuditWatch:
         self._forget(onboarding.device)
         loop = asyncio.get_running_loop()
         self._silent[onboarding.device] = loop.call_later(
-            self._silent_s, self._not_heard_of, onboarding
+            self._silent_s, self._not_heard_of, *_key(onboarding)
         )
         if len(self._silent) > _MOST_SILENT:
             self._forget(next(iter(self._silent)))
@@ -104,14 +105,17 @@ class AuditWatch:
         """
         if onboarding.audit_verdict is not None:
             return onboarding
-        return await asyncio.shield(self.start(onboarding))
+        judged = await asyncio.shield(self.start(onboarding))
+        return replace(  # the judging may have begun before the pledge's report
+            onboarding, audit_verdict=judged.audit_verdict, audit_reason=judged.audit_reason
+        )
 
     async def close(self) -> None:
         """Stop what is under way; the next enrollment or start takes it up again."""
         for timer in self._silent.values():
             timer.cancel()
         self._silent.clear()
-        running = list(self._running.values())
+        running: list[asyncio.Task[Any]] = [*self._running.values(), *self._looking]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -121,12 +125,27 @@ class AuditWatch:
         if timer is not None:
             timer.cancel()
 
-    def _not_heard_of(self, onboarding: Onboarding) -> None:
+    def _not_heard_of(self, device: DeviceKey, request_digest: bytes) -> None:
+        self._silent.pop(device, None)
         log.warning(
             "no report on a voucher",
-            extra={"serial_number": onboarding.device.serial_number, "seconds": self._silent_s},
+            extra={"serial_number": device.serial_number, "seconds": self._silent_s},
         )
-        self.start(onboarding)
+        looking = asyncio.create_task(self._look_again(device, request_digest))
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+
+    async def _look_again(self, device: DeviceKey, request_digest: bytes) -> None:
+        """Judge the log unless the device has begun anew, or was judged, meanwhile."""
+        try:
+            onboarding = await self._journal.onboarding(device)
+        except OnboardingError as fault:  # its disk; the next contact judges
+            log.warning("audit log not judged yet", extra={"reason": str(fault)})
+            return
+        if onboarding is None or onboarding.request_digest != request_digest:
+            return
+        if onboarding.audit_verdict is None:
+            self.start(onboarding)
 
     def _ended(self, key: _Key, done: asyncio.Task[Onboarding]) -> None:
         self._running.pop(key, None)

@@ -300,7 +300,8 @@ class Registrar:
     # -- what the pledge says of the voucher, RFC 8995 §5.7
 
     async def voucher_status(self, status: Status, connection: PledgeConnection) -> None:
-        """Take down whether the pledge accepts its voucher; if so, have the audit log judged.
+        """Take down whether the pledge accepts its voucher, and have the audit log judged: of a
+        rejected one, too, since something is amiss then.
 
         Raises:
             NotAuthenticated, WrongOrder: the connection is not that of a device with a voucher.
@@ -314,8 +315,7 @@ class Registrar:
             status.status,
             *self._clerk.report(EventKind.VOUCHER_STATUS, onboarding.device, connection, status),
         )
-        if status.status:
-            self._audit.start(replace(onboarding, voucher_status=True))
+        self._audit.start(replace(onboarding, voucher_status=status.status))
 
     # -- a restart
 

@@ -51,7 +51,7 @@ async def announced_devices(
         return (_named(manufacturer, serial_number, idevid_issuer),)
     source = manufacturer.source
     answers = await lookup.find(
-        (source,), idevid_issuer, serial_number, spki_sha256=bytes(32), fresh=True
+        (source,), idevid_issuer, serial_number, spki_sha256=None, fresh=True
     )
     records = answers[source]
     if not records and idevid_issuer is not None and manufacturer.masa_url is not None:

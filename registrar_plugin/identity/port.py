@@ -20,7 +20,7 @@ class RecordLookup(Protocol):
         idevid_issuer: bytes | None,
         serial_number: str,
         *,
-        spki_sha256: bytes,
+        spki_sha256: bytes | None,
         fresh: bool = False,
     ) -> Mapping[str, tuple[DeviceRecord, ...]]:
         """Ask all of *sources*; the answer has an entry for each, empty where nothing is known.
@@ -31,7 +31,7 @@ class RecordLookup(Protocol):
             sources: names; each is one that the lookup knows.
             idevid_issuer: 20-octet keyIdentifier that narrows the search, or None.
             serial_number: checked by :func:`brski.pki.names.check_serial_number`.
-            spki_sha256: of the key that the device has proven, 32 octets.
+            spki_sha256: of the key that the device has proven, 32 octets; None where none was met.
             fresh: past every cache; for a question whose answer is about to be signed upon.
 
         Raises:

@@ -133,7 +133,7 @@ class HTTPSource:
         return self._send_spki or self._on_demand
 
     async def find(
-        self, idevid_issuer: bytes | None, serial_number: str, *, spki_sha256: bytes
+        self, idevid_issuer: bytes | None, serial_number: str, *, spki_sha256: bytes | None
     ) -> tuple[DeviceRecord, ...]:
         """Ask the service; see :class:`~registrar_plugin.oem_source.port.DeviceRecordSource`.
 
@@ -143,9 +143,12 @@ class HTTPSource:
         """
         if serial_number in {".", ".."}:
             return ()  # they name no resource of their own: a service cannot be asked for them
+        if spki_sha256 is None and self._send_spki:
+            return ()  # a service that answers by key alone; nobody's key is no question
         told = spki_sha256 if self._send_spki else None
         found = await self._ask(self._target(idevid_issuer, serial_number, told))
-        if not found and self._on_demand and not self._send_spki:
+        wanted = self._on_demand and not self._send_spki and spki_sha256 is not None
+        if not found and wanted:
             return await self._ask(self._target(idevid_issuer, serial_number, spki_sha256))
         return found
 

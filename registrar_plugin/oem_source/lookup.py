@@ -87,7 +87,7 @@ class CachedLookup:
         idevid_issuer: bytes | None,
         serial_number: str,
         *,
-        spki_sha256: bytes,
+        spki_sha256: bytes | None,
         fresh: bool = False,
     ) -> Mapping[str, tuple[DeviceRecord, ...]]:
         """Ask all of *sources* at once; see :class:`registrar_plugin.identity.port.RecordLookup`.
@@ -171,7 +171,12 @@ class _Asked:
         self._loads = 0  # bundles loaded: an absence found before one is not kept after it
 
     async def find(
-        self, idevid_issuer: bytes | None, serial_number: str, spki_sha256: bytes, *, fresh: bool
+        self,
+        idevid_issuer: bytes | None,
+        serial_number: str,
+        spki_sha256: bytes | None,
+        *,
+        fresh: bool,
     ) -> _Records:
         if self._is_local:
             return await self._source.find(idevid_issuer, serial_number, spki_sha256=spki_sha256)
@@ -199,7 +204,7 @@ class _Asked:
         return None
 
     def _start(
-        self, question: _Question, spki_sha256: bytes, *, fresh: bool
+        self, question: _Question, spki_sha256: bytes | None, *, fresh: bool
     ) -> asyncio.Task[_Records]:
         at = self._clock()
         self._take_budget(at, fresh=fresh)
@@ -220,7 +225,7 @@ class _Asked:
             raise Unavailable(f"too many look-ups at {self.name}", retry_after_s=math.ceil(wait))
 
     async def _ask(
-        self, question: _Question, spki_sha256: bytes, asked_at: float, turn: int
+        self, question: _Question, spki_sha256: bytes | None, asked_at: float, turn: int
     ) -> _Records:
         idevid_issuer, serial_number, _ = question
         loads = self._loads

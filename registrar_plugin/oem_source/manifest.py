@@ -75,7 +75,7 @@ class ManifestSource:
         idevid_issuer: bytes | None,
         serial_number: str,
         *,
-        spki_sha256: bytes,  # noqa: ARG002 - the port's; a local copy has no stranger to refuse
+        spki_sha256: bytes | None,  # noqa: ARG002 - the port's; a local copy has no stranger to refuse
     ) -> tuple[DeviceRecord, ...]:
         """Look the serial number up; the key's digest is not needed.
 

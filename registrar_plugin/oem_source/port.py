@@ -11,14 +11,15 @@ class DeviceRecordSource(Protocol):
     """One manufacturer's directory of devices, believed only after docs/identity.md's checks."""
 
     async def find(
-        self, idevid_issuer: bytes | None, serial_number: str, *, spki_sha256: bytes
+        self, idevid_issuer: bytes | None, serial_number: str, *, spki_sha256: bytes | None
     ) -> tuple[DeviceRecord, ...]:
         """All records of *serial_number*, revoked and flagged ones too; empty when there is none.
 
         Args:
             idevid_issuer: 20-octet keyIdentifier that narrows the search, or None.
             serial_number: checked by :func:`brski.pki.names.check_serial_number`.
-            spki_sha256: of the key that the device has proven; some OEMs ask for it.
+            spki_sha256: of the key that the device has proven; some OEMs ask for it. None where no
+                device was met: a source that answers by key alone then has nothing to say.
 
         Raises:
             Unavailable: no answer in time, or an answer that is none.

@@ -50,6 +50,7 @@ def every_error() -> Iterator[type[OnboardingError]]:
 
 def test_there_is_advice_on_every_error_and_on_nothing_else() -> None:
     """A new error wants a sentence for the person who meets it."""
+    # a new error gets its sentence in registrar_plugin/telemetry/advice.py
     codes = {found.__new__(found).code for found in every_error()}
     assert codes | {CODE, NEWER_REPORT} == ADVICE.keys()
     assert all(ADVICE.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -329,3 +330,19 @@ async def test_a_voucher_past_its_last_renewal_date_is_let_go(tmp_path: Path) ->
         world.clock.forward(days=24)
         await world.renewer.renew_due()
         assert len(world.wire.sent) == 2
+
+
+async def test_a_running_registrar_renews_by_itself(tmp_path: Path) -> None:
+    """Once started; and stops when it is closed."""
+    async with make_world(tmp_path, issue=LONG) as world:
+        device = await sold(world)
+        await world.fetch(device)
+        world.clock.forward(days=24)
+        world.renewer.start()
+        async with asyncio.timeout(10):
+            while len(world.wire.answers) < 2:
+                await asyncio.sleep(0)
+        await world.renewer.close()
+        current = await world.stored.current(device.key)
+        assert current is not None
+        assert current.expires_on is not None

@@ -282,6 +282,28 @@ async def test_a_password_is_not_said_to_whoever_an_idevid_names(scheme: Scheme)
         assert b"Authorization" not in server.requests[0]
 
 
+@pytest.mark.requirement("SEC-11")
+async def test_a_password_is_said_inside_tls_alone() -> None:
+    """An http URL out of a certificate is made https (RFC 8995 §2.3.2); one that is not is refused,
+    and a server whose certificate does not verify hears nothing.
+    """
+    async with linked(scheme=Scheme.BASIC) as (link, server, url):
+        plain = url.replace("https:", "http:")
+        with pytest.raises(AddressNotAllowed):
+            await link.request_voucher("acme", plain, BODY, VOUCHER_CMS_JSON)
+        assert server.connections == 0
+    async with scripted() as server:
+        place = f"localhost:{server.port}"
+        known = Authentication(ALADDIN, Scheme.BASIC, hosts={place})
+        stranger = https_client_context([pki.make_root("Another Root").certificate])
+        access = MASAAccess(context=stranger, hosts=frozenset({place}), authentication=known)
+        link = HTTPMASALink({"acme": access})
+        with pytest.raises(Unavailable):
+            await link.request_voucher("acme", f"https://{place}/x", BODY, VOUCHER_CMS_JSON)
+        await link.close()
+        assert server.requests == []
+
+
 @pytest.mark.requirement("REG-13")
 async def test_a_server_cannot_choose_a_weaker_scheme() -> None:
     """Asked for Basic, a registrar of Digest says nothing."""

@@ -67,7 +67,7 @@ class Question:
     sources: frozenset[str]
     idevid_issuer: bytes | None
     serial_number: str
-    spki_sha256: bytes
+    spki_sha256: bytes | None
     fresh: bool
 
 
@@ -87,7 +87,7 @@ class FakeLookup:
         idevid_issuer: bytes | None,
         serial_number: str,
         *,
-        spki_sha256: bytes,
+        spki_sha256: bytes | None,
         fresh: bool = False,
     ) -> Mapping[str, tuple[DeviceRecord, ...]]:
         self.asked.append(

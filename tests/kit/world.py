@@ -154,7 +154,7 @@ class Lookup:
         idevid_issuer: bytes | None,
         serial_number: str,
         *,
-        spki_sha256: bytes,
+        spki_sha256: bytes | None,
         fresh: bool = False,
     ) -> Mapping[str, tuple[DeviceRecord, ...]]:
         return {name: self._sources[name].of(serial_number, idevid_issuer) for name in sources}
@@ -277,6 +277,7 @@ class World:
     masa_store: AuditStore
     sales: SalesBook
     registrar: Registrar
+    watch: AuditWatch
     fetcher: VoucherFetcher
     renewer: VoucherRenewer
     stored: SQLiteStoredVouchers
@@ -584,6 +585,7 @@ async def make_world(
             masa_store=store,
             sales=sales,
             registrar=registrar,
+            watch=watch,
             fetcher=fetcher,
             renewer=renewer,
             stored=stored,

@@ -148,6 +148,19 @@ async def test_digest_of_the_key_is_sent_where_the_oem_demands_it(tmp_path: Path
     assert base64.urlsafe_b64decode(text + "=") == SPKI
 
 
+@pytest.mark.parametrize("said", [{"send_spki": True}, {"on_demand": True}, {}])
+async def test_a_device_that_was_not_met_has_no_key_to_tell(
+    tmp_path: Path, said: dict[str, bool]
+) -> None:
+    """No digest goes out, so that nothing is certified for nobody; who answers by key alone is not
+    asked.
+    """
+    async with asking(status(404), tmp_path, **said) as (source, service):
+        assert await source.find(None, "SN-0001", spki_sha256=None) == ()
+    asked = [dict(request.query) for request in service.requests]
+    assert asked == ([] if "send_spki" in said else [{}])
+
+
 async def test_an_oem_that_certifies_on_demand_is_told_whom_it_lacks(tmp_path: Path) -> None:
     """The digest goes where nothing was found, and only there; the absence is this key's alone."""
     async with asking(status(404), tmp_path, on_demand=True) as (source, service):
