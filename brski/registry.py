@@ -89,3 +89,8 @@ RETRY_AFTER_CAP_S: Final = 60  # RFC 8995 §5.6
 BODY_LIMIT: Final = 64 * 1024  # ours: a voucher-request with its chains needs less than 16 kB
 CERTIFICATES_LIMIT: Final = 8  # ours: in one message or handshake
 NEVER_EXPIRES: Final = "99991231235959Z"  # RFC 5280 §4.1.2.5; 802.1AR
+
+# -- names under which registrars and join proxies are found
+
+MDNS_REGISTRAR: Final = "_brski-registrar._tcp.local."  # RFC 8995 §8.6, Appendix B
+MDNS_PROXY: Final = "_brski-proxy._tcp.local."  # RFC 8995 §8.6, Appendix B

@@ -31,6 +31,8 @@ from brski.edge.signers.file import check_private_mode, load_chain
 from brski.errors import Malformed, SettingsError
 from brski.pki.keys import certificate_der, encode_spki
 from brski.voucher.cms import CMSSerialization
+from device_client.discovery.port import GROUP as DISCOVERIES
+from device_client.discovery.port import Discovery
 from device_client.identity.from_seed import (
     Fuse,
     SeedIdentity,
@@ -43,6 +45,7 @@ from device_client.identity.port import Device, DeviceIdentity
 from device_client.identity.tee.server import Signer, lock_memory, serve_signer
 from device_client.keystore.files import FileKeystore
 from device_client.keystore.port import Stored
+from device_client.link import link_state
 from device_client.onboard import onboard
 from device_client.outcome import Outcome, Step, World
 from device_client.pledge.origin import Origin, parse_origin
@@ -120,6 +123,7 @@ def onboard_device(
             limits=_limits(loaded),
             rounds=loaded.timing.rounds,
             first_delay_s=loaded.timing.first_delay_s,
+            discovery=None if registrar else _discovery(loaded, settings),
             serialization=CMSSerialization(interoperability=loaded.interoperability),
             world=_world(loaded, steps.append if as_json else _tell_step),
         )
@@ -158,6 +162,18 @@ def renew_ldevid(
         )
     )
     return _tell(device.identity, outcome, steps, as_json=as_json)
+
+
+@app.command()
+def discover(settings: SettingsFile = _USUAL) -> int:
+    """Listen once, and print the address of each registrar or proxy that announces itself."""
+    discovery = _discovery(load_settings(settings, PledgeSettings), settings)
+    if discovery is None:
+        raise SettingsError(f"{settings} has no [discovery]", hint="conf/pledge.toml explains it")
+    found = asyncio.run(discovery.look())
+    for origin in found:
+        typer.echo(str(origin))
+    return DONE if found else TRY_AGAIN
 
 
 @app.command()
@@ -308,12 +324,20 @@ def _policy(settings: PledgeSettings) -> Policy:
     )
 
 
+def _discovery(loaded: PledgeSettings, source: Path) -> Discovery | None:
+    if loaded.discovery is None:
+        return None
+    found: Discovery = open_adapter(DISCOVERIES, loaded.discovery, source=source, where="discovery")
+    return found
+
+
 def _limits(settings: PledgeSettings) -> Limits:
     return Limits(progress_s=settings.timing.progress_s, answer_s=settings.timing.answer_s)
 
 
 def _world(settings: PledgeSettings, observer: Callable[[Step], None]) -> World:
-    return World(clock=_now if settings.voucher.trusted_clock else None, observer=observer)
+    clock = _now if settings.voucher.trusted_clock else None
+    return World(clock=clock, observer=observer, link=link_state)
 
 
 def _origins(addresses: list[str]) -> tuple[Origin, ...]:

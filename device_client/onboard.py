@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,20 +13,20 @@ from brski.errors import (
 from brski.voucher.cms import CMS
 from brski.voucher.serialization import VoucherSerialization
 from device_client.attempt import Attempt
+from device_client.candidates import Candidates
+from device_client.discovery.port import Discovery
 from device_client.identity.port import DeviceIdentity
-from device_client.journey import Journey, check_owner, journey_of
+from device_client.journey import check_owner, journey_of
 from device_client.keystore.port import Keystore
 from device_client.outcome import Outcome, World, outcome_of, verdict_of
-from device_client.pledge.attempt import Onboarding
-from device_client.pledge.backoff import Attempts, choose, failed
 from device_client.pledge.origin import Origin
 from device_client.pledge.policy import Policy
 from device_client.pledge.states import (
     Phase,
-    Result,
     Started,
 )
 from device_client.transport.http import Limits
+from device_client.turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +42,7 @@ async def onboard(
     limits: Limits | None = None,
     rounds: int = 1,
     first_delay_s: float = FIRST_DELAY_S,
+    discovery: Discovery | None = None,
     serialization: VoucherSerialization = CMS,
     world: World | None = None,
 ) -> Outcome:
@@ -57,8 +57,9 @@ async def onboard(
         keystore: held for the whole time.
         policy: which vouchers are accepted, and how long a 202 is borne with.
         limits: time and octets of each exchange.
-        rounds: how often each registrar is tried; 0 for ever.
+        rounds: how often each registrar is tried, and *discovery* looks; 0 for ever.
         first_delay_s: the back-off after a first failure at one registrar; it doubles to an hour.
+        discovery: what finds further ones, looked at before each round.
         serialization: of voucher-requests and vouchers.
         world: clock, randomness, sleep, onlooker.
 
@@ -68,11 +69,14 @@ async def onboard(
 
     Raises:
         LocalError: the device's own key, keystore or settings fail.
-        Unavailable: the keystore's disk is full or failing.
+        Unavailable: the keystore's disk is full or failing; or nobody was found in all rounds.
     """
     outside = world or World()
-    if not registrars:
-        raise SettingsError("no registrar is given")
+    if not registrars and discovery is None:
+        raise SettingsError(
+            "no registrar is given",
+            hint="name one, or set [discovery] to find those that announce themselves",
+        )
     journey = journey_of(
         identity,
         keystore,
@@ -88,45 +92,9 @@ async def onboard(
             started = Started(phase=stored.phase, enrollment=stored.enrollment)
             ended = await Attempt(journey, stored.enrollment.origin).run(started)
             return outcome_of(ended, stored.enrollment)
-        ended = await _try_in_turn(journey, registrars, rounds, first_delay_s)
+        turn = Turn(journey, Candidates(registrars, first_delay_s), discovery)
+        ended = await turn.until_enrolled(rounds)
     verdict = verdict_of(ended)
     if isinstance(verdict.error, LocalError):
         raise verdict.error
     return outcome_of(ended, ended.enrollment)
-
-
-async def _try_in_turn(
-    journey: Journey, registrars: Sequence[Origin], rounds: int, first_delay_s: float
-) -> Onboarding:
-    """Try one registrar after the other until one enrolls this device, or all rounds are over."""
-    outside = journey.outside
-    attempts = [Attempts() for _ in registrars]
-    best: Onboarding | None = None
-    last: int | None = None
-    left = rounds * len(registrars)
-    while best is None or left != 0:
-        choice = choose(
-            attempts,
-            last=last,
-            now_s=outside.monotonic_s(),
-            first_s=first_delay_s,
-            spread=secrets.randbelow(1001) / 1000,
-        )
-        if choice.wait_s > 0:
-            log.info("waiting before the next attempt", extra={"seconds": round(choice.wait_s, 1)})
-            await outside.sleep(choice.wait_s)
-        last, left = choice.index, left - 1
-        ended = await Attempt(journey, registrars[last]).run(Started(phase=Phase.FACTORY))
-        verdict = verdict_of(ended)
-        if verdict.result is Result.ENROLLED or isinstance(verdict.error, LocalError):
-            return ended
-        attempts[last] = failed(
-            attempts[last], now_s=outside.monotonic_s(), retry_after_s=verdict.retry_after_s
-        )
-        if best is None or verdict.result is Result.RETRY or not _may_pass(best):
-            best = ended
-    return best
-
-
-def _may_pass(ended: Onboarding) -> bool:
-    return verdict_of(ended).result is Result.RETRY

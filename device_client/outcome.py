@@ -82,6 +82,7 @@ class World:
     random_octets: Callable[[int], bytes] = secrets.token_bytes
     monotonic_s: Callable[[], float] = time.monotonic
     observer: Observer = field(default=lambda _: None)
+    link: Callable[[], object] | None = None  # another value: back-offs begin anew
 
     def now(self) -> datetime | None:
         """The time, or None."""

@@ -59,6 +59,7 @@ class PledgeSettings(Settings):
 
     identity: dict[str, Any]  # kind = "...", and what that kind of identity wants
     registrars: tuple[Registrar, ...] = ()
+    discovery: dict[str, Any] | None = None  # kind = "...", and what that kind wants
     keystore: Path = Path("keystore")
     interoperability: Interoperability = Interoperability.STRICT
     voucher: VoucherSettings = VoucherSettings()

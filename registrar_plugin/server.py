@@ -9,6 +9,7 @@ from aiohttp import web
 from brski.edge.accept import AddressCap
 from brski.edge.serve import Listener, serve
 from registrar_plugin.composition import MountableRegistrar, open_registrar
+from registrar_plugin.discovery.opening import announcement
 from registrar_plugin.health.web import add_health, healthy
 from registrar_plugin.identity.budget import subnet_of
 from registrar_plugin.plugin import setup
@@ -30,7 +31,11 @@ async def serve_registrar(
         Unavailable: a disk that fails.
     """
     registrar = open_registrar(settings, source=source)
-    await serve(listeners_of(registrar, settings.listen), announce=announce)
+    await serve(
+        listeners_of(registrar, settings.listen),
+        announce=announce,
+        beside=announcement(settings.discovery, source=source, listener="pledges"),
+    )
 
 
 def listeners_of(registrar: MountableRegistrar, listen: ListenSettings) -> list[Listener]:

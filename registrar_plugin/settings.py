@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, IPvAnyAddress, model_validator
 
 from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
 from brski.voucher.interoperability import Interoperability
@@ -140,6 +140,16 @@ class CRLSettings(Settings):
     superseded: bool = False
 
 
+class DiscoverySettings(Settings):
+    """``[discovery]``: how the registrar lets itself be found."""
+
+    mdns: bool = False
+    name: str | None = Field(
+        default=None, min_length=1, max_length=63
+    )  # host and port when missing
+    interfaces: tuple[IPvAnyAddress, ...] = ()  # addresses of ours; all when empty
+
+
 class RegistrarSettings(Settings):
     """The whole file."""
 
@@ -156,4 +166,5 @@ class RegistrarSettings(Settings):
     stored_vouchers: StoredVoucherSettings = StoredVoucherSettings()
     look_ups: LookUpSettings = LookUpSettings()
     on_demand: OnDemandSettings = OnDemandSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     crl: CRLSettings | None = None  # none: revocations are known here alone

@@ -12,10 +12,15 @@ import signal
 import socket
 import ssl
 from asyncio import sslproto
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -59,6 +64,9 @@ class Listener:
     cap: AddressCap | None = None  # of connections that one peer address may hold; None: no bound
 
 
+Beside: TypeAlias = Callable[[Mapping[str, str]], AbstractAsyncContextManager[None]]
+
+
 @asynccontextmanager
 async def serving(listeners: Sequence[Listener]) -> AsyncIterator[dict[str, str]]:
     """Serve while the block runs; inside a running loop, without signals.
@@ -95,7 +103,11 @@ async def serving(listeners: Sequence[Listener]) -> AsyncIterator[dict[str, str]
 
 
 async def serve(
-    listeners: Sequence[Listener], *, announce: bool = False, stop: asyncio.Event | None = None
+    listeners: Sequence[Listener],
+    *,
+    announce: bool = False,
+    stop: asyncio.Event | None = None,
+    beside: Beside | None = None,
 ) -> None:
     """Serve until SIGTERM, SIGINT or *stop*; then end gracefully. A second signal ends at once.
 
@@ -104,13 +116,14 @@ async def serve(
         announce: print ``{"event": "listening", "listeners": {name: "host:port"}}`` as one line
             on stdout once all are open, for the program that started this one.
         stop: ends the serving when set.
+        beside: what is to be done as long as all are open; given each one's ``"host:port"``.
 
     Raises:
-        SettingsError: an address cannot be listened on.
+        SettingsError: an address cannot be listened on; or as *beside* raises.
     """
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with serving(listeners) as addresses:
+    async with serving(listeners) as addresses, _beside(beside, addresses):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop, loop, stop)
         log.info("listening", extra=addresses)
@@ -120,6 +133,10 @@ async def serve(
             await stop.wait()
         log.info("stopping")
     log.info("stopped")
+
+
+def _beside(beside: Beside | None, addresses: dict[str, str]) -> AbstractAsyncContextManager[None]:
+    return nullcontext() if beside is None else beside(addresses)
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:

@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def tables() -> dict[str, dict[str, Any]]:
     """Each kind's table as conf/pledge.toml has it, defaults and all."""
-    text = CONF.read_text().split("[identity]")[1].split("[voucher]")[0]
+    text = CONF.read_text().split("[identity]")[1].split("# How registrars")[0]
     text = re.sub(r"^# (?=[a-z_]+ = )", "", text, flags=re.MULTILINE)
     parts = re.split(r"^(?=kind = )", text, flags=re.MULTILINE)[1:]
     return {table["kind"]: table for table in map(tomllib.loads, parts)}

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from brski.edge.adapters import load_adapter
 from brski.edge.settings import load_settings
 from brski.errors import SettingsError
 from brski.voucher.model import Assertion
+from device_client.discovery.port import GROUP
 from device_client.identity.from_seed import write_fuse
 from device_client.pledge.origin import Origin
 from device_client.settings import PledgeSettings
 from tests.kit import device, pki
+from tests.kit.programs import require_library
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "pledge.toml"
 MINIMAL = '[identity]\nkind = "fuse"\nfile = "device.fuse"\n'
@@ -79,3 +82,14 @@ def test_faults_are_told_with_their_place(folder: Path, text: str, says: str) ->
     """Where it is, and what is wrong."""
     with pytest.raises(SettingsError, match=re.escape(says)):
         load(folder, text)
+
+
+def test_the_discovery_of_the_commented_file_has_every_default() -> None:
+    """What the adapter is given where the table says no more than its kind."""
+    require_library("zeroconf", extra="mdns")
+    commented = CONF.read_text().split("# [discovery]\n")[1].split("[voucher]")[0]
+    table = tomllib.loads(re.sub(r"^# ", "", commented, flags=re.MULTILINE))
+    model = load_adapter(GROUP, "mdns", where="discovery").Settings
+    assert model(**table) == model(kind="mdns")
+    with pytest.raises(ValueError, match="window_s"):
+        model(kind="mdns", window_s=1)

@@ -85,6 +85,8 @@ PLANTED = [
     ),
     ("tss-in-one-room", "device_client/cli.py", "import device_client.tpm.connection"),
     ("token-adapter", "oem_backend/factory/line.py", "import pkcs11"),
+    ("mdns-in-two-rooms", "device_client/onboard.py", "import zeroconf"),
+    ("mdns-in-two-rooms", "registrar_plugin/server.py", "import registrar_plugin.discovery.mdns"),
     ("dask-in-one-room", "oem_backend/executors/processes.py", "import distributed"),
     ("asyncpg-in-one-room", "oem_backend/database/loader.py", "import asyncpg"),
     ("no-cycles", "brski/errors.py", "import brski.registry\nimport brski.pki.der"),
