@@ -10,13 +10,11 @@ import pytest
 
 from brski.edge.tls_client import https_client_context
 from brski.pki.chain import TrustAnchors
-from brski.rates import Rate
 from brski.registry import (
     BODY_LIMIT,
     BRSKI_ROOT,
     JSON,
     REQUEST_AUDIT_LOG,
-    REQUEST_VOUCHER,
     VOUCHER_CMS_JSON,
     VOUCHER_COSE,
     VOUCHER_JWS_JSON,
@@ -27,7 +25,6 @@ from brski.voucher.yang_types import encode_nonce
 from masa_stub.audit import AuditPolicy
 from masa_stub.customers import Customer
 from masa_stub.passwords import Account, Passwords
-from masa_stub.rates import RegistrarRates
 from masa_stub.web.locations import Locations
 from registrar_plugin.masa_link.http import HTTPMASALink, MASAAccess
 from tests.kit import pki
@@ -225,56 +222,3 @@ async def test_a_registrar_follows_the_log_to_its_address(tmp_path: Path) -> Non
             assert await world.onboard(device)
         finally:
             await world.wire.link.close()
-
-
-@pytest.mark.parametrize("path", [BRSKI_ROOT + REQUEST_VOUCHER, AUDIT_LOG])
-async def test_serial_numbers_are_not_tried_out(tmp_path: Path, path: str) -> None:
-    """After a few wrong ones nothing is told any more, of right ones neither."""
-    rates = RegistrarRates(
-        lambda: 0.0, requests=Rate(per_s=1, burst=100), refusals=Rate(per_s=0.01, burst=3)
-    )
-    async with (
-        desk(tmp_path, rates=rates) as masa,
-        masa_site(masa.world.wire.masa, tmp_path) as site,
-    ):
-        await masa.world.sell(masa.device, CUSTOMER.name)
-        await masa.voucher()
-        unknown = [masa.world.make_device(f"SN-9{n}", listed=False) for n in range(3)]
-        statuses = [(await site.post(masa.request(device=d), path=path)).status for d in unknown]
-        assert statuses == [404, 404, 404]
-        answer = await site.post(masa.request(), path=path)
-        assert (answer.status, answer.media_type) == (429, "text/plain")
-        assert answer.fields["retry-after"] == "100"
-        refusals = await masa.world.masa_store.last_refusals(10)
-        assert all(refusal.code != "too-many-requests" for refusal in refusals)
-
-
-async def test_claims_in_great_number_are_slowed(tmp_path: Path) -> None:
-    """From one address, under however many domains."""
-    rates = RegistrarRates(
-        lambda: 0.0, requests=Rate(per_s=0.5, burst=3), refusals=Rate(per_s=1, burst=100)
-    )
-    async with (
-        desk(tmp_path, rates=rates, allow_logged=True) as masa,
-        masa_site(masa.world.wire.masa, tmp_path) as site,
-    ):
-        claimants = [pki.make_registrar(pki.make_root(f"Claimant {n}")) for n in range(4)]
-        nonce = encode_nonce(bytes(16))
-        answers = [await site.post(masa.request(by=by, nonce=nonce)) for by in claimants]
-        assert [answer.status for answer in answers] == [200, 200, 200, 429]
-        assert answers[-1].fields["retry-after"] == "2"
-
-
-async def test_passwords_are_not_tried_out(tmp_path: Path) -> None:
-    """A few wrong ones, and the right one is not heard either."""
-    rates = RegistrarRates(
-        lambda: 0.0, requests=Rate(per_s=1, burst=100), refusals=Rate(per_s=0.01, burst=3)
-    )
-    async with (
-        desk(tmp_path, rates=rates) as masa,
-        masa_site(masa.world.wire.masa, tmp_path, passwords=PASSWORDS) as site,
-    ):
-        await masa.world.sell(masa.device, CUSTOMER.name)
-        tried = [basic("owner", password) for password in (b"1", b"2", b"3", PASSWORD)]
-        answers = [await site.post(masa.request(), fields=fields) for fields in tried]
-        assert [answer.status for answer in answers] == [401, 401, 401, 429]
