@@ -29,6 +29,7 @@ from registrar_plugin.ca_backend.crl import Reason
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.ca_backend.port import CABackend, Pending
 from registrar_plugin.clerk import Clerk
+from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.issuing import Issuer
 from registrar_plugin.restart import complete_open_intents
 from registrar_plugin.revocation.keeper import CRLKeeper, CRLPolicy
@@ -174,7 +175,13 @@ async def start_again(world: World, ca: CABackend) -> None:
     """Complete open intents as a registrar that starts does it."""
     clerk = Clerk(world.journal, world.clock)
     issuances = SQLiteIssuances(world.journal.writer)
-    issuer = Issuer(ca=ca, journal=world.journal, issuances=issuances, clerk=clerk)
+    issuer = Issuer(
+        profile=EnrollmentProfile(),
+        ca=ca,
+        journal=world.journal,
+        issuances=issuances,
+        clerk=clerk,
+    )
     take_up = partial(issuer.take_up, issuance=Issuance())
     await complete_open_intents(world.journal, clerk, {IntentKind.LDEVID: take_up})
 
