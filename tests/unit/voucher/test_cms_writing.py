@@ -47,7 +47,7 @@ def test_the_adapter_fits_its_port() -> None:
     assert signed.payload == REQUEST_JSON
 
 
-@pytest.mark.requirement("CMS-1", "CMS-2", "CMS-4", "CMS-5", "CMS-6")
+@pytest.mark.requirement("CMS-10", "CMS-1", "CMS-2", "CMS-4", "CMS-5", "CMS-6")
 def test_a_message_to_the_octet() -> None:
     """SignedData 3, id-ct-animaJSONVoucher, SignerInfo 1, attributes in DER's order."""
     at = datetime(2025, 6, 1, 12, tzinfo=UTC)
