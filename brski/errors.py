@@ -195,6 +195,10 @@ class AuditLogUnacceptable(Refused):
     """The MASA's audit log breaks the domain's policy (RFC 8995 §5.8.3)."""
 
 
+class NotOffered(Refused):
+    """An operation that this server, or this profile of it, does not do."""
+
+
 class VoucherRefused(Refused):
     """The MASA, or the registrar, answered the voucher-request with a refusal."""
 

@@ -51,6 +51,7 @@ EST_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
     errors.WrongOrder: 403,
     errors.VoucherRejected: 403,
     errors.AuditLogUnacceptable: 403,  # RFC 8995 §5.8.3
+    errors.NotOffered: 501,  # RFC 7030 §3.2.2: operations are optional
     errors.UnknownFormat: 415,
     errors.TooLarge: 413,
     errors.SlowPeer: 408,

@@ -12,12 +12,13 @@ from typing import Final
 from aiohttp import web
 
 from brski.edge.web_errors import read_body
-from brski.errors import UnknownFormat
+from brski.errors import NotOffered, UnknownFormat
 from brski.est.transfer import decode_base64, encode_base64
 from brski.registry import (
     CA_CERTS,
     CSR_ATTRIBUTES,
     CSR_ATTRS,
+    FULL_CMC,
     PKCS7_CERTS_ONLY,
     PKCS10,
     SIMPLE_ENROLL,
@@ -70,6 +71,17 @@ async def simple_reenroll(request: web.Request) -> web.Response:
     """RFC 7030 §4.2.2: the next certificate of a device that shows its current one."""
     desk = _desk(request)
     return await _issue(request, desk, desk.renewing.reenroll)
+
+
+@routes.post(FULL_CMC)
+@routes.post(_LABELLED + FULL_CMC)
+async def full_cmc(request: web.Request) -> web.Response:
+    """RFC 7030 §4.3: not offered; who shows no certificate is not even told that."""
+    _desk(request)
+    connection_of(request).leaf()
+    raise NotOffered(
+        "Full CMC is not offered; simpleenroll and simplereenroll are", section="RFC 7030 §4.3"
+    )
 
 
 async def _issue(request: web.Request, desk: Desk, operation: Operation) -> web.Response:
