@@ -51,6 +51,13 @@ ID_SHA256: Final = "2.16.840.1.101.3.4.2.1"  # RFC 5754 §2.2
 ID_SHA384: Final = "2.16.840.1.101.3.4.2.2"  # RFC 5754 §2.3
 ID_SHA512: Final = "2.16.840.1.101.3.4.2.3"  # RFC 5754 §2.4
 ID_AUTH_ENVELOPED_DATA: Final = "1.2.840.113549.1.9.16.1.23"  # RFC 5083 §2.1
+ID_ENVELOPED_DATA: Final = "1.2.840.113549.1.7.3"  # RFC 5652 §6.1
+ID_CT_ASYMMETRIC_KEY_PACKAGE: Final = "2.16.840.1.101.2.1.2.78.5"  # RFC 5958 §2
+ID_AA_DECRYPT_KEY_ID: Final = "1.2.840.113549.1.9.16.2.37"  # RFC 4108 §2.2.5; RFC 7030 §4.4.1.1
+ID_AA_ASYMM_DECRYPT_KEY_ID: Final = "1.2.840.113549.1.9.16.2.54"  # RFC 7030 §4.4.1.2
+ID_SMIME_CAPABILITIES: Final = "1.2.840.113549.1.9.15"  # RFC 8551 §2.5.2
+AES128_CBC: Final = "2.16.840.1.101.3.4.1.2"  # RFC 3565 §4.1
+AES256_CBC: Final = "2.16.840.1.101.3.4.1.42"  # RFC 3565 §4.1
 AES256_GCM: Final = "2.16.840.1.101.3.4.1.46"  # RFC 5084 §3.2
 AES256_WRAP: Final = "2.16.840.1.101.3.4.1.45"  # RFC 3565 §2.3.2
 DH_SINGLE_PASS_STD_DH_SHA256_KDF: Final = "1.3.132.1.11.1"  # RFC 5753 §7.1.4  # noqa: S105 - an OID
@@ -65,6 +72,8 @@ JSON: Final = "application/json"  # RFC 8259; RFC 8995 §5.7, §5.8, §5.9.4
 PKCS10: Final = "application/pkcs10"  # RFC 5967; RFC 7030 §4.2.1
 PKCS7_MIME: Final = "application/pkcs7-mime"  # RFC 7030 §4.1.3
 PKCS7_CERTS_ONLY: Final = "application/pkcs7-mime; smime-type=certs-only"  # RFC 7030 §4.2.3
+PKCS8: Final = "application/pkcs8"  # RFC 5958 §7; RFC 7030 §4.4.2
+PKCS7_SERVER_KEY: Final = "application/pkcs7-mime; smime-type=server-generated-key"  # §4.4.2
 CSR_ATTRIBUTES: Final = "application/csrattrs"  # RFC 7030 §4.5.2
 PKIX_CRL: Final = "application/pkix-crl"  # RFC 2585 §4.2
 TEXT: Final = "text/plain"  # RFC 8995 §5.6

@@ -217,6 +217,7 @@ def open_registrar(
         journal=journal,
         issuances=issuances,
         clerk=clerk,
+        signer=signer,
     )
     completers = {
         IntentKind.REGISTRAR_VOUCHER_REQUEST: flow.take_up,

@@ -148,6 +148,59 @@ def parse_csr(data: bytes) -> CSR:
 
     RFC 2986 §4; RFC 7030 §4.2.1; RFC 9908 §3.2.
     """
+    layout = _lay_open(data)
+    public_key = load_spki(layout.spki)
+    oid = _signature_algorithm_of(data, layout.algorithm)
+    contents = _contents(data, layout)
+    _check_possession(public_key, oid, _bits_of(data, layout.signature), layout.info)
+    return CSR(
+        der=data,
+        digest=contents.digest,
+        subject=contents.subject,
+        public_key=public_key,
+        spki=layout.spki,
+        signature_algorithm=oid,
+        extensions=contents.extensions,
+        subject_alternative_name=contents.subject_alternative_name,
+        challenge_password=contents.challenge_password,
+        attributes=contents.attributes,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnprovenCSR:
+    """What a certificate request says, its key and its signature not looked at."""
+
+    digest: bytes  # SHA-256 of the DER
+    subject: x509.Name
+    extensions: tuple[RequestedExtension, ...]
+    subject_alternative_name: x509.SubjectAlternativeName | None
+    challenge_password: str | None
+    attributes: tuple[Attribute, ...]
+
+
+def parse_unproven(data: bytes) -> UnprovenCSR:
+    """Read a certificate request as :func:`parse_csr`, whatever key and signature it has.
+
+    For a server that makes the key itself (RFC 7030 §4.4.1), and for nobody else.
+
+    Raises:
+        Malformed, TooLarge, UnknownFormat: as :func:`parse_csr`, but for the key and the signature.
+    """
+    return _contents(data, _lay_open(data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    info: bytes  # CertificationRequestInfo, DER
+    subject: der.Element
+    spki: bytes
+    attributes: der.Element
+    algorithm: der.Element
+    signature: der.Element
+
+
+def _lay_open(data: bytes) -> _Layout:
     der.check_der(data, max_octets=CSR_OCTETS, max_depth=16, max_elements=1024)
     info, algorithm, signature = parse_members(
         data, der.read_element(data), der.SEQUENCE, der.SEQUENCE, der.BIT_STRING, what="CSR"
@@ -157,24 +210,27 @@ def parse_csr(data: bytes) -> CSR:
     )
     if der.content_of(data, version) != b"\x00":
         raise Malformed("CSR is not of version 1", section=_SECTION)
-    spki = der.octets_of(data, key)
-    public_key = load_spki(spki)
-    oid = _signature_algorithm_of(data, algorithm)
-    _check_name(data, subject)
-    attributes = tuple(parse_attribute(data, one) for one in der.children(data, attribute_set))
+    return _Layout(
+        info=der.octets_of(data, info),
+        subject=subject,
+        spki=der.octets_of(data, key),
+        attributes=attribute_set,
+        algorithm=algorithm,
+        signature=signature,
+    )
+
+
+def _contents(data: bytes, layout: _Layout) -> UnprovenCSR:
+    _check_name(data, layout.subject)
+    attributes = tuple(parse_attribute(data, one) for one in der.children(data, layout.attributes))
     _check_attributes(attributes)
     extensions = _extensions_of(attributes)
     challenge_password = _challenge_password_of(attributes)
     request = _load(data)
     alternative_name = _alternative_name_of(request) if extensions else None
-    _check_possession(public_key, oid, _bits_of(data, signature), der.octets_of(data, info))
-    return CSR(
-        der=data,
+    return UnprovenCSR(
         digest=hashlib.sha256(data).digest(),
         subject=request.subject,
-        public_key=public_key,
-        spki=spki,
-        signature_algorithm=oid,
         extensions=extensions,
         subject_alternative_name=alternative_name,
         challenge_password=challenge_password,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 from brski.errors import Malformed, SettingsError, TooLarge
@@ -18,6 +19,10 @@ Base64Shape: TypeAlias = Literal["auto", "line", "wrap"]
 #: libest's reader (OpenSSL's base64 BIO) takes no line of 1024 characters or more
 LINE_LIMIT: Final = 1000
 WRAP_COLUMN: Final = 64  # RFC 7468 §2
+
+_BOUNDARY: Final = "estServerBoundary"  # no base64 text holds the two hyphens before it
+_AS_BASE64: Final = "Content-Transfer-Encoding: base64"
+MULTIPART: Final = f"multipart/mixed; boundary={_BOUNDARY}"
 
 _WHITE_SPACE: Final = b"\r\n \t"
 # lgtti's client and est-client-python post PEM; certreq writes NEW (RFC 7468 §7, §8, §9)
@@ -84,6 +89,21 @@ def encode_base64(der: bytes, shape: Base64Shape = "auto") -> bytes:
         text[start : start + WRAP_COLUMN].rstrip(b"\n") + b"\n"
         for start in range(0, len(text) - 1, WRAP_COLUMN)
     )
+
+
+def encode_parts(parts: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return a multipart/mixed body, see :data:`MULTIPART`.
+
+    Args:
+        parts: media type and base64 text, as :func:`encode_base64` gives it.
+
+    RFC 7030 §4.4.2; RFC 2046 §5.1.
+    """
+    body = b""
+    for media_type, text in parts:
+        head = f"--{_BOUNDARY}\r\nContent-Type: {media_type}\r\n{_AS_BASE64}\r\n\r\n"
+        body += head.encode() + text + b"\r\n"
+    return body + f"--{_BOUNDARY}--\r\n".encode()
 
 
 def _text_of(body: bytes) -> bytes:

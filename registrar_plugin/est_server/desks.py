@@ -6,11 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from brski.pki.signer import Signer
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.enrolling import Enrolling
+from registrar_plugin.est_server.generating import Generating
 from registrar_plugin.est_server.issuing import Issuer
 from registrar_plugin.est_server.renewing import Renewing
 from registrar_plugin.known_devices import KnownDevices
@@ -29,6 +31,7 @@ class Desk:
     issuer: Issuer
     enrolling: Enrolling
     renewing: Renewing
+    generating: Generating
 
 
 def make_desk(
@@ -41,12 +44,14 @@ def make_desk(
     journal: Journal,
     issuances: Issuances,
     clerk: Clerk,
+    signer: Signer,
 ) -> Desk:
     """Put the operations of *profile* together.
 
     Args:
         ca: that issues under it.
         authorities: of the kinds of client that it admits, in the order in which they are asked.
+        signer: the registrar's own, for keys that are made here.
     """
     issuer = Issuer(profile=profile, ca=ca, journal=journal, issuances=issuances, clerk=clerk)
     return Desk(
@@ -68,6 +73,15 @@ def make_desk(
             second_use=second_use,
             journal=journal,
             issuances=issuances,
+            clerk=clerk,
+        ),
+        generating=Generating(
+            profile=profile,
+            authorities=authorities,
+            issuer=issuer,
+            signer=signer,
+            devices=devices,
+            second_use=second_use,
             clerk=clerk,
         ),
     )

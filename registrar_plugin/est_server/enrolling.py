@@ -74,12 +74,12 @@ class Enrolling:
         RFC 7030 §4.2.1; RFC 8995 §5.9.
         """
         async with self._clerk.refusals(EventKind.ENROLL, connection):
-            _, enrollee = await self._recognised(connection)
+            _, enrollee = await recognised(self._authorities, connection)
         async with (
             self._devices.lock(enrollee.device),
             self._clerk.refusals(EventKind.ENROLL, connection, enrollee.device),
         ):
-            authority, enrollee = await self._recognised(connection)
+            authority, enrollee = await recognised(self._authorities, connection)
             await authority.check(enrollee, connection)
             csr = parse_csr(csr_der)
             names = judge_csr(
@@ -97,10 +97,18 @@ class Enrolling:
             alarms = await self._second_use.of_csr(enrollee.device, key, connection)
             return await self._issuer.issue(order, connection, *alarms)
 
-    async def _recognised(self, connection: PledgeConnection) -> tuple[EnrolleeAuthority, Enrollee]:
-        for authority in self._authorities:
-            enrollee = await authority.recognise(connection)
-            if enrollee is not None:
-                return authority, enrollee
-        connection.leaf()  # raises where there is none, which says more
-        raise NotAuthenticated("the client's key belongs to no onboarding", section="RFC 8995 §5.9")
+
+async def recognised(
+    authorities: Sequence[EnrolleeAuthority], connection: PledgeConnection
+) -> tuple[EnrolleeAuthority, Enrollee]:
+    """Who *connection* is, and the first of *authorities* that knows it.
+
+    Raises:
+        NotAuthenticated: none does.
+    """
+    for authority in authorities:
+        enrollee = await authority.recognise(connection)
+        if enrollee is not None:
+            return authority, enrollee
+    connection.leaf()  # raises where there is none, which says more
+    raise NotAuthenticated("the client's key belongs to no onboarding", section="RFC 8995 §5.9")

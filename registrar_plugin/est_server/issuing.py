@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 
@@ -25,7 +25,7 @@ from registrar_plugin.health.last_outcome import LastOutcome
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.issuances import Issuance, Issuances
 from registrar_plugin.store.port import Intent, IssuedCertificate, Journal
-from registrar_plugin.telemetry.events import Event, EventKind
+from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -99,22 +99,32 @@ class Issuer:
         )
         _check_same_profile(order.issuance, stands)
         issued = await self._complete(intent)
-        return issued if isinstance(issued, Pending) else encode_certs_only([issued])
+        if not isinstance(issued, Pending):
+            return encode_certs_only([issued])
+        if order.issuance.key_made_here:
+            await self._give_up(intent, "nobody keeps the key until the CA has decided")
+        return issued
 
     async def take_up(self, intent: Intent, issuance: Issuance) -> bool:
         """Complete an intent of an earlier run; False while it has to stay open.
 
-        Not completed is what nobody waits for any more: the device has got a later LDevID, or the
-        one to be renewed is no longer accepted; the latter is given up for good.
+        Not completed is what nobody waits for any more: the device has got a later LDevID, the one
+        to be renewed is no longer accepted, or the key was made here and died with that run. The
+        last two are given up for good.
         """
+        if issuance.key_made_here:
+            await self._give_up(intent, "its private key was in the process that ended")
+            return False
         if await self._is_moot(issuance):
-            why = "what it was to renew is no longer accepted"
-            line = self._clerk.event(EventKind.LDEVID_INTENT, intent.device, reason=why)
-            await self._issuances.abandon(intent, line)
+            await self._give_up(intent, "what it was to renew is no longer accepted")
             return False
         if await self._issuances.is_overtaken(intent):
             return False
         return not isinstance(await self._complete(intent), Pending)
+
+    async def _give_up(self, intent: Intent, why: str) -> None:
+        line = self._clerk.event(EventKind.LDEVID_INTENT, intent.device, reason=why)
+        await self._issuances.abandon(intent, replace(line, outcome=Outcome.REFUSED))
 
     def _request(self, order: Order) -> LDevIDRequest:
         return LDevIDRequest(

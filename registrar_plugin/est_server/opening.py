@@ -9,6 +9,7 @@ from typing import Any
 
 from brski.edge.adapters import open_adapter
 from brski.errors import SettingsError
+from brski.pki.signer import Signer
 from registrar_plugin.adapters import CA_BACKENDS
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
@@ -34,6 +35,7 @@ def open_est_server(
     journal: Journal,
     issuances: Issuances,
     clerk: Clerk,
+    signer: Signer,
 ) -> ESTServer:
     """Put the desks together.
 
@@ -42,6 +44,7 @@ def open_est_server(
         ca: of the profiles that name none.
         opened: is told of each further CA, which the caller closes.
         authorities: by kind of client.
+        signer: the registrar's own.
 
     Raises:
         SettingsError: a kind of client that there is not, or a CA that cannot be opened.
@@ -59,6 +62,7 @@ def open_est_server(
             journal=journal,
             issuances=issuances,
             clerk=clerk,
+            signer=signer,
         )
     return ESTServer(desks, issuances)
 

@@ -13,14 +13,17 @@ from aiohttp import web
 
 from brski.edge.web_errors import read_body
 from brski.errors import NotOffered, UnknownFormat
-from brski.est.transfer import decode_base64, encode_base64
+from brski.est.transfer import MULTIPART, decode_base64, encode_base64, encode_parts
 from brski.registry import (
     CA_CERTS,
     CSR_ATTRIBUTES,
     CSR_ATTRS,
     FULL_CMC,
     PKCS7_CERTS_ONLY,
+    PKCS7_SERVER_KEY,
+    PKCS8,
     PKCS10,
+    SERVER_KEY_GEN,
     SIMPLE_ENROLL,
     SIMPLE_REENROLL,
 )
@@ -73,6 +76,20 @@ async def simple_reenroll(request: web.Request) -> web.Response:
     return await _issue(request, desk, desk.renewing.reenroll)
 
 
+@routes.post(SERVER_KEY_GEN)
+@routes.post(_LABELLED + SERVER_KEY_GEN)
+async def server_key_gen(request: web.Request) -> web.Response:
+    """RFC 7030 §4.4: a private key made here, and its certificate, in two parts."""
+    desk = _desk(request)
+    connection, csr = await _certificate_request(request)
+    answer = await desk.generating.generate(csr, connection)
+    key_type = PKCS7_SERVER_KEY if answer.encrypted else PKCS8
+    parts = ((key_type, answer.key), (PKCS7_CERTS_ONLY, answer.certificate))
+    body = encode_parts((kind, encode_base64(der, desk.profile.base64)) for kind, der in parts)
+    headers = {"Content-Type": MULTIPART, "Cache-Control": "no-store"}
+    return web.Response(body=body, headers=headers)
+
+
 @routes.post(FULL_CMC)
 @routes.post(_LABELLED + FULL_CMC)
 async def full_cmc(request: web.Request) -> web.Response:
@@ -85,17 +102,23 @@ async def full_cmc(request: web.Request) -> web.Response:
 
 
 async def _issue(request: web.Request, desk: Desk, operation: Operation) -> web.Response:
+    connection, csr = await _certificate_request(request)
+    answer = await operation(csr, connection)
+    if isinstance(answer, Pending):
+        return web.Response(status=202, headers={"Retry-After": str(answer.retry_after_s)})
+    body = encode_base64(answer, desk.profile.base64)
+    return web.Response(body=body, headers={"Content-Type": PKCS7_CERTS_ONLY})
+
+
+async def _certificate_request(request: web.Request) -> tuple[PledgeConnection, bytes]:
+    """Who posts it, and the DER of what is posted."""
     connection = connection_of(request, with_binding=True)
     if request.content_type != PKCS10:
         raise UnknownFormat(
             f"a certificate request of type {request.content_type!r} is not understood",
             section="RFC 7030 §4.2.1",
         )
-    answer = await operation(decode_base64(await read_body(request)), connection)
-    if isinstance(answer, Pending):
-        return web.Response(status=202, headers={"Retry-After": str(answer.retry_after_s)})
-    body = encode_base64(answer, desk.profile.base64)
-    return web.Response(body=body, headers={"Content-Type": PKCS7_CERTS_ONLY})
+    return connection, decode_base64(await read_body(request))
 
 
 def _desk(request: web.Request) -> Desk:

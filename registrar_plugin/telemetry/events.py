@@ -29,6 +29,7 @@ class EventKind(enum.StrEnum):
     AUDIT_LOG = "audit-log"  # what the registrar judged of the MASA's log (§5.8)
     ENROLL = "enroll"  # a certificate request (§5.9)
     REENROLL = "reenroll"  # a renewal (RFC 7030 §4.2.2)
+    SERVER_KEY = "server-key"  # a key to be made for a client (RFC 7030 §4.4)
     LDEVID_INTENT = "ldevid-intent"  # about to be signed
     LDEVID = "ldevid"  # issued
     ENROLL_STATUS = "enroll-status"  # what the pledge said of it (§5.9.4)

@@ -563,6 +563,7 @@ async def make_world(
             journal=journal,
             issuances=issuances,
             clerk=clerk,
+            signer=registrar_entity.signer,
         )
         for each, its_ca in {profile: default_ca, **labelled}.items()
     }
