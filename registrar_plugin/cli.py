@@ -47,6 +47,7 @@ from registrar_plugin.server import serve_registrar
 from registrar_plugin.settings import RegistrarSettings
 from registrar_plugin.store.port import Onboarding
 from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.store.sqlite_history import SQLiteHistory
 from registrar_plugin.telemetry.events import Event, EventKind
 
 app = typer.Typer(
@@ -160,7 +161,8 @@ def _list_events(
     async def read(opened: SQLiteJournal) -> tuple[Event, ...]:
         if serial_number is None:
             return await opened.events(kind=kind, limit=limit)
-        device = the_one(await opened.devices(serial_number), serial_number, issuer)
+        met = await SQLiteHistory(opened.writer).devices(serial_number)
+        device = the_one(met, serial_number, issuer)
         return await opened.events(device=device, kind=kind, limit=limit)
 
     try:

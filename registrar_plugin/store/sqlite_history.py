@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import select
 
 from brski.edge.sql_writer import Writer
+from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.rows import event_of
 from registrar_plugin.store.schema import EVENTS
 from registrar_plugin.telemetry.events import Event
@@ -23,6 +24,18 @@ class SQLiteHistory:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+
+    async def devices(self, serial_number: str) -> tuple[DeviceKey, ...]:
+        """Every verified device of this serial number of which there is a line; a device that waits
+        or was refused has no onboarding.
+        """
+        query = (
+            select(_e.idevid_issuer)
+            .where(_e.serial_number == serial_number, _e.idevid_issuer.is_not(None))
+            .distinct()
+        )
+        rows = await self._writer.read_aside(lambda db: list(db.execute(query)))
+        return tuple(sorted(DeviceKey(issuer, serial_number) for (issuer,) in rows))
 
     async def of_serial_number(
         self, serial_number: str, *, most: int, claims: int

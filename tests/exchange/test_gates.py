@@ -257,6 +257,7 @@ async def test_a_masa_that_refuses(tmp_path: Path) -> None:
         await assert_stopped(world, device, DomainNotTrusted)
 
 
+@pytest.mark.requirement("SEC-4", "MASA-6")
 async def test_a_key_that_the_masas_own_record_does_not_have(tmp_path: Path) -> None:
     """Registrar deceived by its OEM source: the MASA still verifies under its own record."""
     async with make_world(tmp_path) as world:

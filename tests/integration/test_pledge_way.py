@@ -87,7 +87,7 @@ async def test_the_idevid_key_signs_no_csr(desk: Desk, registrar: StubRegistrar)
     assert encode_spki(WORLD.identity().signer().public_key) not in keys
 
 
-@pytest.mark.requirement("PL-7", "OEM-13")
+@pytest.mark.requirement("PL-7", "OEM-13", "SEC-1")
 async def test_every_attempt_has_its_nonce(desk: Desk, registrar: StubRegistrar) -> None:
     """Also after a factory reset of one and the same device."""
     async with registrar.serving():
