@@ -1,16 +1,21 @@
-"""How often somebody may: token buckets, one alone or one for each of many.
+"""How often somebody may: token buckets, one alone or one for each of many; and who counts as one.
 
 Owns no clock: the caller gives the time. Strangers cost bounded memory.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Final
 
 from brski.errors import SettingsError
+
+_SUBNET_BITS: Final = 64  # whoever has one IPv6 address of a subnet has them all
+_ADDRESS_CHARACTERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,3 +105,24 @@ class TokenBuckets:
         """See :meth:`TokenBucket.wait`; who asks it is not remembered for that."""
         bucket = self._buckets.get(whose)
         return 0.0 if bucket is None else bucket.wait(at)
+
+
+def subnet_of(address: str) -> str:
+    """Whom a budget counts as one: an IPv4 address, an IPv6 /64, a link-local address.
+
+    All pledges of a link share fe80::/64, so there the whole address counts; its scope does not.
+
+    Args:
+        address: text, as a socket gives it; what is no address counts as itself.
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:_ADDRESS_CHARACTERS]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    if parsed.is_link_local:
+        return str(parsed)
+    return str(ipaddress.IPv6Network((int(parsed), _SUBNET_BITS), strict=False))

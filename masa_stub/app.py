@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from brski.edge.accept import AddressCap
 from brski.edge.serve import Listener, serve
 from brski.edge.signers.file import load_signer
 from brski.edge.tls_server import server_context
 from brski.errors import KeyUnusable
 from brski.pki.keys import spki_sha256
-from brski.rates import Rate
+from brski.rates import Rate, subnet_of
 from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMSSerialization
 from masa_stub.audit import AuditPolicy
@@ -111,6 +112,9 @@ async def serve_masa(
                     app=registrar_facing_app(masa, passwords, faults, locations),
                     listen=settings.listen.registrars,
                     ssl_context=server_context(settings.tls.chain, settings.tls.key),
+                    cap=AddressCap(
+                        connections=settings.listen.connections_per_address, group=subnet_of
+                    ),
                 ),
                 Listener(
                     name="management",

@@ -22,6 +22,7 @@ class ListenSettings(Settings):
     """``[listen]``"""
 
     registrars: Listen = "127.0.0.1:9443"
+    connections_per_address: int = Field(default=256, ge=1)
     management: Listen = "127.0.0.1:9444"
 
 

@@ -8,10 +8,10 @@ from aiohttp import web
 
 from brski.edge.accept import AddressCap
 from brski.edge.serve import Listener, serve
+from brski.rates import subnet_of
 from registrar_plugin.composition import MountableRegistrar, open_registrar
 from registrar_plugin.discovery.opening import announcement
 from registrar_plugin.health.web import add_health, healthy
-from registrar_plugin.identity.budget import subnet_of
 from registrar_plugin.plugin import setup
 from registrar_plugin.revocation.web import PublishedList
 from registrar_plugin.settings import ListenSettings, RegistrarSettings

@@ -1,7 +1,8 @@
-"""Accepting TCP connections with a bound for each peer address, kept before TLS begins.
+"""Accepting TCP connections with a bound for each peer address and in all, before TLS begins.
 
 An event loop's own server has begun TLS before anybody could look at who came: each connection of
-one greedy address would cost a handshake and hold memory until its deadline.
+one greedy address would cost a handshake and hold memory until its deadline. And it takes
+connections until no descriptor is left for the program's own files and questions.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
+
+from brski.edge.descriptors import room_for_peers
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 32  # accepted before others of the loop have their turn
 _PAUSE_S: Final = 1.0  # ours: when descriptors have run out
 _TOLD_EVERY_S: Final = 1.0
+_SWEEP_EVERY_S: Final = 0.25  # ours: a look at every connection, when there is no room
 _SLACK: Final = 64  # closed connections that may be remembered beside the open ones
 
 
@@ -27,12 +32,15 @@ class AddressCap:
 
     connections: int
     group: Callable[[str], str] = str  # addresses that count as one have one group
+    in_all: int | None = None  # None: as many as there are descriptors, but for a reserve
 
 
 class CappedServer:
     """Accepts on listening sockets until it is closed.
 
-    A connection over the cap is closed at once; one line in a second at most tells of it.
+    A connection over its address's bound is closed at once; one line in a second at most tells of
+    it. Over the bound in all, the oldest handshake that is not done makes room, since honest ones
+    take little time; where there is none, the newcomer is closed.
 
     Args:
         sockets: bound and listening; taken over.
@@ -53,8 +61,12 @@ class CappedServer:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._held: dict[str, list[asyncio.Task[asyncio.BaseTransport | None]]] = {}
+        self._shaking: dict[asyncio.Task[asyncio.BaseTransport | None], str] = {}  # oldest first
+        self._new: set[socket.socket] = set()  # that no transport has taken over yet
+        self._most = room_for_peers() if cap.in_all is None else cap.in_all
         self._size = 0
-        self._sweep_at = _SLACK
+        self._sweep_at = min(_SLACK, self._most)
+        self._swept_at = -_SWEEP_EVERY_S
         self._refused = 0
         self._told_at = -_TOLD_EVERY_S
         for listening in self.sockets:
@@ -98,16 +110,57 @@ class CappedServer:
             connection.close()
             self._tell(address)
             return
+        if self._size >= self._most and not self._make_room():
+            connection.close()
+            self._tell(address)
+            if not held:
+                self._held.pop(group, None)
+            return
+        held = self._held.setdefault(group, held)
         connection.setblocking(False)
-        held.append(self._loop.create_task(self._begin(connection)))
+        task = self._loop.create_task(self._begin(connection))
+        self._shaking[task] = group
+        self._new.add(connection)
+        task.add_done_callback(partial(self._shaken, connection))
+        held.append(task)
         self._size += 1
         if self._size > self._sweep_at:
-            for each in list(self._held):
-                self._forget_closed(each)
-            self._sweep_at = 2 * self._size + _SLACK
+            self._sweep()
+
+    def _make_room(self) -> bool:
+        """For one connection more than there may be; False where nobody can go."""
+        if self._loop.time() - self._swept_at >= _SWEEP_EVERY_S:
+            self._sweep()
+            if self._size < self._most:
+                return True
+        oldest = next(iter(self._shaking), None)
+        if oldest is None:
+            return False
+        group = self._shaking.pop(oldest)
+        self._held[group].remove(oldest)
+        if not self._held[group]:
+            del self._held[group]
+        self._size -= 1
+        oldest.cancel()
+        return True
+
+    def _shaken(
+        self, connection: socket.socket, done: asyncio.Task[asyncio.BaseTransport | None]
+    ) -> None:
+        self._shaking.pop(done, None)
+        if connection in self._new:  # cancelled before it began
+            self._new.discard(connection)
+            connection.close()
+
+    def _sweep(self) -> None:
+        self._swept_at = self._loop.time()
+        for each in list(self._held):
+            self._forget_closed(each)
+        self._sweep_at = min(2 * self._size + _SLACK, self._most)
 
     async def _begin(self, connection: socket.socket) -> asyncio.BaseTransport | None:
         """Shake hands; what goes wrong there is the peer's affair, and no line in a log."""
+        self._new.discard(connection)
         try:
             transport, _ = await self._loop.connect_accepted_socket(
                 self._factory, connection, **self._connect

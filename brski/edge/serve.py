@@ -28,6 +28,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from brski.edge.accept import AddressCap, CappedServer, open_listening
 from brski.edge.cli import print_json_line
 from brski.edge.collector import rare_collections
+from brski.edge.descriptors import raise_limit
 from brski.edge.listen import parse_listen
 from brski.errors import SettingsError
 
@@ -121,6 +122,7 @@ async def serve(
     Raises:
         SettingsError: an address cannot be listened on; or as *beside* raises.
     """
+    raise_limit()
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     async with serving(listeners) as addresses, _beside(beside, addresses):

@@ -21,12 +21,14 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from brski import errors
+from brski.edge.accept import AddressCap
 from brski.edge.serve import Listener, serve
 from brski.edge.signers.file import load_chain
 from brski.edge.signers.public_key import load_public_key
 from brski.edge.tls_server import peer_chain, server_context
 from brski.edge.web_errors import TRANSPORT_FAULTS, error_middleware
 from brski.idevid.record_json import encode_records
+from brski.rates import subnet_of
 from brski.registry import JSON
 from oem_backend.database.demand_desk import DemandDesk, taking_answers
 from oem_backend.database.demands import DemandBook, DemandLimits
@@ -287,6 +289,7 @@ async def serve_devices(
                     app=app,
                     listen=service.listen,
                     ssl_context=server_context(service.chain, service.key, owner=owner),
+                    cap=AddressCap(connections=service.connections_per_address, group=subnet_of),
                 )
             ],
             announce=announce,

@@ -36,6 +36,7 @@ class ServiceSettings(Settings):
     """``[database.service]``: what ``serve`` needs."""
 
     listen: Listen = "127.0.0.1:9445"
+    connections_per_address: Annotated[int, Field(ge=1)] = 256
     key: ExistingFile
     chain: ExistingFile
     registrar_anchors: ExistingFile

@@ -5,16 +5,12 @@ Owns no clock: the caller gives one, or the time itself. Unknown peers cost boun
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Callable
 from typing import Final
 
 from brski.errors import TooManyRequests
-from brski.rates import Rate, TokenBucket, TokenBuckets
-
-_SUBNET_BITS: Final = 64  # whoever has one IPv6 address of a subnet has them all
-_ADDRESS_CHARACTERS: Final = 64
+from brski.rates import Rate, TokenBucket, TokenBuckets, subnet_of
 
 PER_ADDRESS: Final = Rate(per_s=50, burst=200)
 IN_ALL: Final = Rate(per_s=200, burst=400)
@@ -61,24 +57,3 @@ class RateBudget:
             )
         if wait := self._in_all.take(at):
             raise TooManyRequests("too many voucher-requests in all", retry_after_s=math.ceil(wait))
-
-
-def subnet_of(address: str) -> str:
-    """Whom a budget counts as one: an IPv4 address, an IPv6 /64, a link-local address.
-
-    All pledges of a link share fe80::/64, so there the whole address counts; its scope does not.
-
-    Args:
-        address: text, as a socket gives it; what is no address counts as itself.
-    """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:_ADDRESS_CHARACTERS]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    if parsed.is_link_local:
-        return str(parsed)
-    return str(ipaddress.IPv6Network((int(parsed), _SUBNET_BITS), strict=False))

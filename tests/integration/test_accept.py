@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from brski.edge import descriptors
 from brski.edge.accept import AddressCap, CappedServer, open_listening
 from brski.edge.serve import Listener, serving
 from brski.edge.tls_client import open_stream, provisional_context
@@ -22,6 +24,17 @@ from tests.kit.tls import both_loops, run_on
 
 REGISTRAR = pki.make_registrar(pki.make_pki("Example Owner"))
 CONTEXT = provisional_context()
+
+
+@asynccontextmanager
+async def served_with(cap: AddressCap) -> AsyncIterator[tuple[str, int]]:
+    app = web.Application()
+    app.router.add_get("/", hello)
+    context = server_context(REGISTRAR.chain, REGISTRAR.private_key)
+    listener = Listener(name="test", app=app, listen="127.0.0.1:0", ssl_context=context, cap=cap)
+    async with serving([listener]) as addresses:
+        host, _, port = addresses["test"].rpartition(":")
+        yield host, int(port)
 
 
 @asynccontextmanager
@@ -217,3 +230,93 @@ async def test_without_descriptors_it_waits_and_goes_on(
     finally:
         server.close()
     assert [record.getMessage() for record in caplog.records] == ["cannot accept"]
+
+
+def from_address(number: int, place: tuple[str, int]) -> socket.socket:
+    """A connection of a peer at 127.0.1.*number*."""
+    return socket.create_connection(place, source_address=(f"127.0.1.{number}", 0))
+
+
+async def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side ends it soon, of which nothing has been heard yet."""
+    loop = asyncio.get_running_loop()
+    connection.setblocking(False)
+    try:
+        async with asyncio.timeout(0.3):
+            return await loop.sock_recv(connection, 1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@both_loops
+def test_over_the_bound_in_all_the_oldest_handshake_makes_room(loop: str) -> None:
+    """Silent ones of many addresses do not keep an honest one out, and take no more room."""
+
+    async def run() -> None:
+        cap = AddressCap(connections=2, in_all=4)
+        async with served_with(cap) as place:
+            silent = [from_address(number, place) for number in range(1, 9)]
+            stream = await answered(*place)
+            assert [await is_closed(each) for each in silent] == [True] * 5 + [False] * 3
+            stream.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await stream.reader.readuntil(b"hello")
+            for each in silent:
+                each.close()
+            stream.abort()
+
+    run_on(loop, run())
+
+
+@both_loops
+def test_where_no_handshake_is_under_way_the_newcomer_goes(loop: str) -> None:
+    """Those who have shaken hands stay; when one leaves there is room again."""
+
+    async def run() -> None:
+        async with served_with(AddressCap(connections=4, in_all=2)) as place:
+            first, second = await answered(*place), await answered(*place)
+            assert await is_refused(*place)
+            first.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await first.reader.readuntil(b"hello")
+            second.writer.close()
+            await second.writer.wait_closed()
+            await asyncio.sleep(0.3)  # the sweep's pace
+            third = await answered(*place)
+            for stream in (first, third):
+                stream.abort()
+
+    run_on(loop, run())
+
+
+def test_as_many_as_there_are_descriptors_but_for_a_reserve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Enough is left for the journal and for questions to others; no limit is no bound of ours."""
+    for soft, room in ((1024, 896), (200, 100), (resource.RLIM_INFINITY, 16_384)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
+        assert descriptors.room_for_peers() == room
+
+
+def test_the_soft_limit_is_raised_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the hard one, never down, and a system that refuses is no reason to stop."""
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    for limits, raised in (
+        ((1024, 4096), [(4096, 4096)]),
+        ((1024, 1 << 20), [(16_384, 1 << 20)]),
+        ((1024, resource.RLIM_INFINITY), [(16_384, resource.RLIM_INFINITY)]),
+        ((65_536, 1 << 20), []),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), []),
+    ):
+        asked.clear()
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        descriptors.raise_limit()
+        assert asked == raised
+
+    def refuse(_kind: int, _limits: tuple[int, int]) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    descriptors.raise_limit()

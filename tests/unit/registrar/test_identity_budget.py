@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brski.errors import SettingsError, TooManyRequests
-from brski.rates import Rate, TokenBucket
-from registrar_plugin.identity.budget import RateBudget, subnet_of
+from brski.rates import Rate, TokenBucket, subnet_of
+from registrar_plugin.identity.budget import RateBudget
 
 
 @dataclass
