@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.events import Event
 from tests.kit import pki, talk
 from tests.kit.masa_site import misbehaviour
+from tests.kit.programs import require_program
 from tests.kit.talk import Reply, Talk
 from tests.kit.world import Device, Records, World, make_world
 
@@ -44,6 +46,7 @@ VOUCHER_STATUS: Final = "/.well-known/brski/voucher_status"
 ENROLL_STATUS: Final = "/.well-known/brski/enrollstatus"
 SIMPLE_ENROLL: Final = "/.well-known/est/simpleenroll"
 SIMPLE_REENROLL: Final = "/.well-known/est/simplereenroll"
+_ENTRY: Final = "import sys; from registrar_plugin.cli import main; sys.exit(main())"
 TIMEOUT_S: Final = 1.0  # of the registrar's own requests
 
 
@@ -76,6 +79,38 @@ class Wired:
             self.pledges = host, int(port)
             self.management = addresses["management"]
             yield registrar
+
+    @asynccontextmanager
+    async def serving_apart(
+        self, *, descriptors: int | None = None
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """The registrar as a program of its own, for what is measured of it.
+
+        Args:
+            descriptors: the hard limit of them that it starts with; None: this process's.
+        """
+        limit = (
+            ()
+            if descriptors is None
+            else (require_program("prlimit", "util-linux"), f"--nofile={descriptors}")
+        )
+        process = await asyncio.create_subprocess_exec(
+            *(*limit, sys.executable, "-c", _ENTRY, "serve", "-s", str(self.settings)),
+            "--announce",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            assert process.stdout is not None
+            said = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+            host, _, port = said["listeners"]["pledges"].rpartition(":")
+            self.pledges = host, int(port)
+            self.management = said["listeners"]["management"]
+            yield process
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
 
     async def connect(self, device: Device) -> Talk:
         return await talk.connect(*self.pledges, device.shown, device.entity.private_key)
