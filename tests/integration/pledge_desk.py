@@ -43,6 +43,7 @@ class Desk:
     slept: list[float] = field(default_factory=list)
     clock: Any = lambda: pki.NOW
     sleep: Callable[[float], Awaitable[object]] | None = None
+    link: Callable[[], object] | None = None
 
     @property
     def keystore(self) -> FileKeystore:
@@ -59,7 +60,10 @@ class Desk:
             WORLD.identity(self.presentation),
             origins,
             world=onboarding.World(
-                clock=self.clock, sleep=self.sleep or self._slept, observer=self.steps.append
+                clock=self.clock,
+                sleep=self.sleep or self._slept,
+                observer=self.steps.append,
+                link=self.link,
             ),
             **settings,
         )

@@ -168,7 +168,7 @@ async def test_a_proxy_is_found_too(lan: str) -> None:
         assert await heard() == (Origin(LOOPBACK, 5000),)
 
 
-@pytest.mark.requirement("DIS-8", "PL-24", "PL-33")
+@pytest.mark.requirement("DIS-8", "PL-33")
 async def test_when_all_have_failed_it_listens_again(
     lan: str, desk: Desk, registrar: StubRegistrar
 ) -> None:

@@ -31,6 +31,7 @@ class Heard:
     method: str
     content_type: str
     accept: str
+    authorization: str
     body: bytes
     client_chain: tuple[x509.Certificate, ...]
     connection: int  # the same number, the same connection
@@ -83,6 +84,7 @@ class StubRegistrar:
                 method=request.method,
                 content_type=request.headers.get("Content-Type", ""),
                 accept=request.headers.get("Accept", ""),
+                authorization=request.headers.get("Authorization", ""),
                 body=body,
                 client_chain=peer_chain(request.transport),
                 connection=self.numbers.setdefault(request.transport, len(self.numbers)),
@@ -99,6 +101,8 @@ class StubRegistrar:
             headers["Retry-After"] = str(answer.retry_after_s)
         if answer.location is not None:
             headers["Location"] = answer.location
+        if answer.status == 401:
+            headers["WWW-Authenticate"] = 'Basic realm="who are you", Digest nonce="x"'
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
     @asynccontextmanager

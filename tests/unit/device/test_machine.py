@@ -47,6 +47,7 @@ from device_client.pledge.states import (
     KeepRequest,
     ListsFetched,
     Phase,
+    Renewal,
     Report,
     RequestKept,
     Result,
@@ -617,6 +618,43 @@ def test_whatever_happens(data: st.DataObject) -> None:
                     if verdict.code in ("enrolled", "enrolled-unreported"):
                         assert accepted or was.enrollment is not None
     assert bootstraps <= 2
+
+
+@pytest.mark.requirement("PL-1", "ESTC-8")
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.sampled_from(Renewal))
+def test_whatever_happens_while_it_renews(data: st.DataObject, renewal: Renewal) -> None:
+    """No voucher is asked for, the IDevID is not shown, and only what is renewed is replaced; a CSR
+    goes to nobody but the domain.
+    """
+    onboarding = Onboarding(pledge=WORLD.pledge(), origin=HERE)
+    former = Run().enrolled().now.enrollment
+    started = Started(phase=Phase.ENROLLED, enrollment=former, renewal=renewal)
+    onboarding, _ = advance(onboarding, started)
+    known = False
+    for _ in range(data.draw(st.integers(3, 15))):
+        honest = likely(onboarding)
+        if honest is not None and data.draw(st.integers(0, 3)):
+            event = honest
+        else:
+            event = data.draw(st.sampled_from(list(events(onboarding))))
+        try:
+            onboarding, effects = advance(onboarding, event)
+        except WrongOrder:
+            continue
+        for effect in effects:
+            match effect:
+                case Report(step=StepName.CONNECT, status=StepStatus.OK):
+                    known = True
+                case Connect(credential=credential):
+                    assert credential is Credential.LDEVID
+                case KeepRequest(renewal=kind) | KeepEnrollment(renewal=kind):
+                    assert kind is renewal
+                case Send(request=request):
+                    assert known
+                    assert not request.path.endswith(("/requestvoucher", "/simpleenroll"))
+                case Finish(verdict=verdict):
+                    assert verdict.code not in ("enrolled", "enrolled-unreported")
 
 
 def test_faults_name_states_that_can_have_them() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -182,6 +184,47 @@ def test_a_voucher_that_differs_in_one_thing_is_refused(
     """Each leaf that is altered, though the MASA signed it, has its own refusal."""
     with pytest.raises(error):
         judge(voucher(**changes))
+
+
+@pytest.mark.requirement("PL-26", "PL-36")
+def test_a_key_may_be_pinned() -> None:
+    """By itself or by its digest, it pins the registrar that has it; another's pins nobody here."""
+    ours, other = (spki_of(world.registrar.certificate) for world in (WORLD, OTHER))
+    for leaf, right, wrong in (
+        ("pinned-domain-pubk", ours, other),
+        ("pinned-domain-pubk-sha256", *(hashlib.sha256(key).digest() for key in (ours, other))),
+    ):
+        assert judge(pinned_by(leaf, right)) == WORLD.registrar.certificate
+        with pytest.raises(PinMismatch):
+            judge(pinned_by(leaf, wrong))
+
+
+def pinned_by(leaf: str, octets: bytes) -> bytes:
+    """A voucher with that leaf in the place of the certificate, as rfc8366bis has it."""
+    document = json.loads(CMS.open(voucher()).payload)
+    del document["ietf-voucher:voucher"]["pinned-domain-cert"]
+    document["ietf-voucher:voucher"][leaf] = base64.b64encode(octets).decode()
+    return CMS.sign(
+        json.dumps(document).encode(), WORLD.masa.signer, certificates=(WORLD.masa.certificate,)
+    )
+
+
+@pytest.mark.requirement("PL-36")
+def test_of_several_pins_the_one_that_was_asked_for_counts() -> None:
+    """The request named a certificate, so the certificate counts; without nonce the digest does."""
+    lenient = WORLD.pledge(allow_nonceless=True)
+    stranger = hashlib.sha256(spki_of(OTHER.registrar.certificate)).digest()
+    both = {"pinned_domain_pubk_sha256": stranger}
+    assert judge(voucher(**both)) == WORLD.owner_root.certificate
+    with pytest.raises(PinMismatch):
+        judge(voucher(**both, nonce=None, expires_on=LATER), pledge=lenient)
+
+
+@pytest.mark.requirement("PL-26")
+def test_the_servers_key_in_another_certificate_may_be_pinned() -> None:
+    """A registrar that has renewed its certificate since the voucher was made."""
+    older = pki.make_registrar(OTHER.owner, key=WORLD.registrar.private_key)
+    assert judge(voucher(pinned_domain_cert=older.der)) == older.certificate
 
 
 @pytest.mark.requirement("PL-24")
