@@ -172,7 +172,7 @@ async def test_silence_may_be_accepted_by_the_operator(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("log", [b"<html>", b"{}", b'{"version":1,"events":[]}'])
 async def test_what_is_no_audit_log_is_the_masas_fault(tmp_path: Path, log: bytes) -> None:
-    """502 to the device, which can do nothing about it; no verdict."""
+    """503 to the device, which can do nothing about it; no verdict."""
     async with make_world(tmp_path) as world:
         world.wire.audit_log_instead = log
         device = await accepted(world)

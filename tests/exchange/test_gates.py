@@ -291,7 +291,7 @@ async def test_a_masas_answer_that_is_not_for_this_exchange(
     tmp_path: Path, leaf: str, value: object, said: str
 ) -> None:
     """A voucher for another device, another request or another domain is not passed on; that is
-    the MASA's fault (502), none of the pledge's.
+    the MASA's fault (503), none of the pledge's.
     """
     async with make_world(tmp_path) as first:
         sample = first.make_device()

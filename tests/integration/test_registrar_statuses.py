@@ -22,9 +22,10 @@ from brski_lab.children import Children
 from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.pledge.messages import Pledge, build_voucher_request
-from tests.integration.test_plugin import mounted
+from tests.integration.test_plugin import mounted, with_own_seed
+from tests.integration.test_registrar_commands import command
 
-SERIAL, OTHER, UNWANTED = "SN-0001", "SN-0002", "SN-0003"
+SERIAL, OTHER = "SN-0001", "SN-0002"
 
 
 @dataclass
@@ -173,6 +174,30 @@ async def test_each_fault_has_its_status_and_its_sentence(tmp_path: Path) -> Non
             assert reply.status == 403
             assert b"the MASA answered 403" in reply.body
             assert is_text(reply)
+
+
+@pytest.mark.requirement("REG-6")
+async def test_a_person_says_no_as_nobody_would(tmp_path: Path) -> None:
+    """A denied device and one that does not exist get the same octets, but for the date."""
+    async with site(tmp_path) as at:
+        device = at.device(OTHER)
+        fuse = load_fuse(at.stage.fuse_path(OTHER))
+        nobody = with_own_seed(fuse, "SN-0BAD")
+        issuer = ("--issuer", (device.idevid_issuer or b"").hex())
+        code, _ = await command("deny", OTHER, *issuer, settings=at.stage.registrar_settings)
+        assert code == 0
+        replies = []
+        for who in (device, nobody):
+            async with at.line(who) as line:
+                replies.append(
+                    await line.post(
+                        "requestvoucher", at.request(who), Content_Type=VOUCHER_CMS_JSON
+                    )
+                )
+        assert [reply.status for reply in replies] == [404, 404]
+        first, second = ({**reply.fields, "date": ""} for reply in replies)
+        assert first == second
+        assert replies[0].body == replies[1].body == b""
 
 
 @pytest.mark.requirement("REG-8")
