@@ -12,7 +12,7 @@ from datetime import datetime
 
 from brski.errors import PeerError, Refused, TooManyRequests, UnknownFormat
 from brski.pki.keys import spki_sha256
-from brski.voucher.rules import check_created_on
+from brski.voucher.comparisons import check_created_on
 from brski.voucher.serialization import VoucherSerialization
 from masa_stub.customers import Caller, Customer, Known, recognise
 from masa_stub.ownership import Claimant

@@ -17,8 +17,8 @@ from brski.pki.extensions import decode_idevid_issuer, has_extended_key_usage
 from brski.pki.keys import public_key_of_certificate
 from brski.registry import ID_KP_CMC_RA
 from brski.voucher.model import VoucherRequest
-from brski.voucher.rules import signer_chain
 from brski.voucher.serialization import Signed
+from brski.voucher.signers import signer_chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ class VoucherArtifact:
     assertion: Assertion | None = None
     created_on: datetime | None = None  # aware
     expires_on: datetime | None = None  # aware
-    nonce: str | None = None  # base64 as on the wire; compare with brski.voucher.rules.same_nonce
+    nonce: str | None = None  # base64 as on the wire; comparisons.same_nonce compares
     idevid_issuer: bytes | None = None  # as on the wire: 26, 24 or 20 octets (RFC 8366bis §6.3)
     est_domain: str | None = None  # URI
     additional_configuration_url: str | None = None

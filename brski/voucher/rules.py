@@ -1,4 +1,4 @@
-"""Whether one voucher document answers another, and whom it comes from: every rule with its error.
+"""Whether one voucher document answers another: every rule with its error.
 
 Signatures have been verified by the caller, unless a function says otherwise; what is judged here
 is contents. No clock, no policy and no key of one's own is known: they are arguments. A date that
@@ -9,96 +9,35 @@ RFC 8366 §5.3; RFC 8995 §5.2 to §5.6.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from hashlib import sha256
-from typing import Final
 
 from cryptography import x509
 
 from brski.errors import (
     AssertionNotAcceptable,
-    ChainInvalid,
-    CreatedOnOutOfWindow,
     IDevIDIssuerMismatch,
     NonceMismatch,
     PinMismatch,
     ProximityMismatch,
-    SerialNumberMismatch,
     VoucherExpired,
 )
-from brski.pki.chain import check_presented_chain, validate_to_pin
+from brski.pki.chain import validate_to_pin
 from brski.pki.extensions import (
-    authority_key_identifier,
     decode_idevid_issuer,
     encode_idevid_issuer,
-    subject_key_identifier,
 )
 from brski.pki.keys import certificate_der, parse_certificate, spki_sha256
+from brski.voucher.comparisons import (
+    check_created_on,
+    check_nonce,
+    check_serial_number,
+)
 from brski.voucher.key_references import Form, KeyReference, pin_of, proximity_of
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from brski.voucher.rule import Rule
-from brski.voucher.serialization import Signed
-
-CLOCK_SKEW: Final = timedelta(minutes=5)  # ours: how far a peer's clock may run ahead
-
-_TO_URL_ALPHABET: Final = str.maketrans("+/", "-_")
-
-
-# -- nonces and dates ------------------------------------------------------------------------------
-
-
-def same_nonce(one: str | None, other: str | None) -> bool:
-    """Whether two nonces are the same octets, or both absent.
-
-    Takes as long wherever they differ. Spelling does not count: the URL alphabet and missing
-    padding of the examples of RFC 8995 Appendix C are the same nonce as its strict base64.
-
-    Args:
-        one: base64 as it came in a message, read by :mod:`brski.voucher.yang_json`.
-        other: likewise.
-
-    RFC 8995 §5.6.1.
-    """
-    if one is None or other is None:
-        return one is other
-    return hmac.compare_digest(_spelling(one), _spelling(other))
-
-
-def _spelling(nonce: str) -> bytes:
-    # Trailing bits are zero in whatever was read, so equal spelling and equal octets are one.
-    return nonce.translate(_TO_URL_ALPHABET).rstrip("=").encode()
-
-
-def check_created_on(
-    moment: datetime | None,
-    *,
-    now: datetime,
-    past: timedelta | None = None,
-    future: timedelta = CLOCK_SKEW,
-) -> None:
-    """Raise unless *moment* is near enough to *now*.
-
-    Args:
-        moment: a created-on or a signing time, aware; None passes, as of a pledge without clock.
-        now: aware UTC.
-        past: how long ago it may be; None for any time.
-        future: how far ahead it may be.
-
-    Raises:
-        CreatedOnOutOfWindow: it is longer ago, or further ahead.
-
-    RFC 8995 §2.6.1, §5.2.
-    """
-    if moment is None:
-        return
-    if moment > now + future or (past is not None and moment < now - past):
-        raise CreatedOnOutOfWindow(
-            f"made {moment.isoformat()}, now is {now.isoformat()}", section="RFC 8995 §2.6.1"
-        )
-
 
 # -- the registrar ---------------------------------------------------------------------------------
 
@@ -137,7 +76,7 @@ def pledge_request_rules(
         section="RFC 8995 §5.5",
         found=request.serial_number,
         wanted=serial_number,
-        check=partial(_check_serial_number, request.serial_number, serial_number),
+        check=partial(check_serial_number, request.serial_number, serial_number),
     )
     yield Rule(
         name="proximity",
@@ -198,7 +137,7 @@ def registrar_request(
 
     RFC 8995 §5.5; rfc8366bis §6.1, §6.3.
     """
-    _check_serial_number(pledge_request.serial_number, serial_number)
+    check_serial_number(pledge_request.serial_number, serial_number)
     proximity = pledge_request.assertion is Assertion.PROXIMITY
     return VoucherRequest(
         serial_number=serial_number,
@@ -238,65 +177,17 @@ def check_prior_signed(
 
     RFC 8995 §5.5.5, §5.5.6; RFC 8366bis §9.
     """
-    _check_serial_number(
+    check_serial_number(
         pledge_voucher_request.serial_number, registrar_voucher_request.serial_number
     )
     _check_fresh(pledge_voucher_request)
-    _check_nonce(registrar_voucher_request.nonce, pledge_voucher_request.nonce, "RFC 8995 §5.5.6")
+    check_nonce(registrar_voucher_request.nonce, pledge_voucher_request.nonce, "RFC 8995 §5.5.6")
     seen = _proximity(pledge_voucher_request)
     if not any(map(seen.is_of, registrar_certificates)):
         raise ProximityMismatch(
             f"proximity-registrar-{seen.form} is of a key that the registrar does not show",
             section="RFC 8995 §5.5.5",
         )
-
-
-def signer_chain(signed: Signed) -> tuple[x509.Certificate, ...]:
-    """Put the certificates that came with a message into order, from its signer upwards.
-
-    Each one's signature is verified under the next; certificates that do not belong to the chain
-    are left out. Nothing says that the last one is trusted, nor has the message's own signature
-    been looked at.
-
-    Args:
-        signed: as opened, not yet verified.
-
-    Returns:
-        Signer's certificate first; as far up as the message goes.
-
-    Raises:
-        ChainInvalid: the signer's certificate did not come with it, or a signature in the chain
-            does not verify.
-
-    RFC 8995 §5.5.2.
-    """
-    certificate = signed.signer_certificate()
-    if certificate is None:
-        raise ChainInvalid(
-            "the message does not hold its signer's certificate", section="RFC 8995 §5.5.2"
-        )
-    chain = [certificate]
-    others = [other for other in signed.certificates if other != certificate]
-    while (issuer := _issuer_of(chain[-1], others)) is not None:
-        chain.append(issuer)
-        others.remove(issuer)
-    check_presented_chain(chain)
-    return tuple(chain)
-
-
-def _issuer_of(
-    certificate: x509.Certificate, others: Sequence[x509.Certificate]
-) -> x509.Certificate | None:
-    if _may_issue(certificate, certificate):
-        return None
-    return next((other for other in others if _may_issue(other, certificate)), None)
-
-
-def _may_issue(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    if issuer.subject != certificate.issuer:
-        return False
-    wanted, found = authority_key_identifier(certificate), subject_key_identifier(issuer)
-    return wanted is None or found is None or wanted == found
 
 
 # -- the pledge ------------------------------------------------------------------------------------
@@ -362,7 +253,7 @@ def voucher_rules(
         section="RFC 8995 §5.6.1",
         found=voucher.serial_number,
         wanted=request.serial_number,
-        check=partial(_check_serial_number, voucher.serial_number, request.serial_number),
+        check=partial(check_serial_number, voucher.serial_number, request.serial_number),
     )
     yield Rule(
         name="idevid-issuer",
@@ -409,7 +300,7 @@ def _hex(octets: bytes | None) -> str:
 
 def _check_own_nonce(found: str | None, expected: str | None, allow_nonceless: bool) -> None:
     if found is not None or not allow_nonceless:
-        _check_nonce(found, expected, "RFC 8995 §5.6.1")
+        check_nonce(found, expected, "RFC 8995 §5.6.1")
 
 
 def _check_assertion(assertion: Assertion | None, acceptable: frozenset[Assertion]) -> None:
@@ -490,24 +381,6 @@ def _thumbprint_of(certificate: x509.Certificate, form: Form) -> bytes:
     if form is Form.CERT:
         return sha256(certificate_der(certificate)).digest()
     return spki_sha256(certificate)
-
-
-def _check_serial_number(found: str, expected: str) -> None:
-    if found != expected:
-        raise SerialNumberMismatch(
-            f"serial-number is {found!a}, not {expected!a}",
-            section="RFC 8995 §5.5",
-            found=found,
-            wanted=expected,
-        )
-
-
-def _check_nonce(found: str | None, expected: str | None, section: str) -> None:
-    if not same_nonce(found, expected):
-        what = "are on one side only" if None in (found, expected) else "differ"
-        raise NonceMismatch(
-            f"nonces {what}", section=section, found=found or "none", wanted=expected or "none"
-        )
 
 
 def _check_fresh(request: VoucherRequest) -> None:

@@ -26,8 +26,9 @@ from brski.pki.keys import (
 from brski.registry import (
     ID_KP_CMC_RA,
 )
+from brski.voucher.comparisons import check_created_on
 from brski.voucher.model import VoucherRequest
-from brski.voucher.rules import check_created_on, check_voucher, find_pin
+from brski.voucher.rules import check_voucher, find_pin
 from brski.voucher.serialization import Signed
 from device_client.pledge.paths import validate
 from device_client.pledge.policy import Pledge

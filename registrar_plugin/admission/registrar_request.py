@@ -16,9 +16,10 @@ from brski.errors import (
 )
 from brski.pki.extensions import decode_idevid_issuer, encode_idevid_issuer
 from brski.pki.keys import spki_sha256
+from brski.voucher.comparisons import same_nonce
 from brski.voucher.key_references import pin_of
 from brski.voucher.model import Voucher, VoucherRequest
-from brski.voucher.rules import registrar_request, same_nonce
+from brski.voucher.rules import registrar_request
 from brski.voucher.yang_json import encode_voucher_request
 from registrar_plugin.identity.model import DeviceKey, VerifiedIDevID
 

@@ -15,7 +15,8 @@ from brski.telemetry.status import decode_status, encode_status
 from brski.voucher import signed_data
 from brski.voucher.cms import CMS, CMSSerialization
 from brski.voucher.interoperability import Interoperability
-from brski.voucher.rules import check_voucher, find_pin, registrar_request, signer_chain
+from brski.voucher.rules import check_voucher, find_pin, registrar_request
+from brski.voucher.signers import signer_chain
 from brski.voucher.yang_json import (
     decode_voucher,
     decode_voucher_request,

@@ -25,18 +25,16 @@ from brski.errors import (
 from brski.pki.extensions import encode_idevid_issuer
 from brski.pki.keys import certificate_der
 from brski.voucher.cms import CMS
+from brski.voucher.comparisons import CLOCK_SKEW, check_created_on, same_nonce
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from brski.voucher.rules import (
-    CLOCK_SKEW,
-    check_created_on,
     check_pledge_request,
     check_prior_signed,
     check_voucher,
     find_pin,
     registrar_request,
-    same_nonce,
-    signer_chain,
 )
+from brski.voucher.signers import signer_chain
 from brski.voucher.yang_types import decode_nonce, encode_nonce
 from tests.kit import pki
 from tests.kit.voucher import (
