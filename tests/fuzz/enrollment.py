@@ -8,8 +8,11 @@ from typing import Final
 
 from brski.errors import LocalError, PeerError, Refused
 from brski.est.certs_only import decode_certs_only, encode_certs_only
+from brski.est.change_subject_name import change_of_subject_name, encode_change_subject_name
 from brski.est.csr import parse_csr
 from brski.est.csr_attributes import decode_csr_attributes, encode_csr_attributes
+from brski.est.csr_template import encode_csr_template, parse_csr_template
+from brski.est.key_request import CIPHERS, parse_key_request
 from brski.est.requirements import P256, CSRRequirements
 from brski.est.transfer import decode_base64, encode_base64
 from brski.idevid.assertion import is_asserted, read_assertion
@@ -30,7 +33,18 @@ def _csr(data: bytes) -> None:
     assert bench.recoded(data) == data
     assert csr.spki in data
     assert len({extension.oid for extension in csr.extensions}) == len(csr.extensions)
+    change = change_of_subject_name(csr)
+    assert change is None or encode_change_subject_name(change) in data
     _WANTED.check(csr)
+
+
+def _key_request(data: bytes) -> None:
+    request = parse_key_request(data)
+    if request.own_key is not None:
+        assert parse_csr(data).digest == request.digest
+    if request.protection is not None:
+        assert request.protection.key_identifier in data
+        assert request.protection.cipher in CIPHERS
 
 
 def _csr_inside(data: bytes) -> None:
@@ -47,6 +61,9 @@ def _csr_attributes(data: bytes) -> None:
         named = dict.fromkeys(wanted.subject)  # the list form tells a subject's parts by their arc
         assert again.subject == tuple(part for part in named if part.oid.startswith("2.5.4."))
         assert set(again.extensions) == set(wanted.extensions)
+    if found.template is not None:
+        rewritten = parse_csr_template(encode_csr_template(found.template))
+        assert rewritten.requirements() == found.template.requirements()
 
 
 def _certs_only(data: bytes) -> None:
@@ -134,6 +151,7 @@ def _pem(data: bytes) -> None:
 
 ENROLLMENT: Final = (
     Target(name="csr", run=either(_csr, _csr_inside), octets=4096),
+    Target(name="key-request", run=_key_request, octets=4096),
     Target(name="csrattrs", run=_csr_attributes, octets=2048),
     Target(name="certs-only", run=_certs_only),
     Target(name="est-body", run=_est_body, octets=4096),

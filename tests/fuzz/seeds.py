@@ -20,8 +20,9 @@ from cryptography import x509
 
 from brski.est.attributes import Attribute, encode_attribute
 from brski.est.certs_only import encode_certs_only
+from brski.est.change_subject_name import ChangeSubjectName, encode_change_subject_name
 from brski.est.csr import build_csr
-from brski.est.csr_attributes import encode_csr_attributes
+from brski.est.csr_attributes import Announcement, encode_csr_attributes
 from brski.est.requirements import P256, CSRRequirements, SubjectRequirement
 from brski.est.transfer import encode_base64
 from brski.idevid.assertion import assertion_certificate
@@ -32,6 +33,13 @@ from brski.idevid.record import DeviceRecord, Presentation
 from brski.idevid.record_json import encode_records
 from brski.pki import cbor, der, extensions, names
 from brski.pki.keys import certificate_der, spki_of
+from brski.registry import (
+    AES128_CBC,
+    AES256_GCM,
+    ID_AA_ASYMM_DECRYPT_KEY_ID,
+    ID_CMC_CHANGE_SUBJECT_NAME,
+    ID_SMIME_CAPABILITIES,
+)
 from brski.seed import batch
 from brski.seed.cms_batch import sign_cms
 from brski.seed.lines import encode_header_lines, encode_manifest_lines
@@ -42,7 +50,7 @@ from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion
 from brski.voucher.yang_json import encode_voucher, encode_voucher_request
 from tests.fuzz import bench
-from tests.kit import pki
+from tests.kit import est, pki
 from tests.kit.voucher import NONCE, pledge_request, voucher_for
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -121,6 +129,11 @@ def _messages() -> Iterator[tuple[str, str, bytes]]:
     yield "json", "kinds", b'{"a":[1,-2.5e3,true,false,null,"\\u00e4\\ud83d\\ude00"],"b":{}}'
 
 
+def _capable_of(*oids: str) -> bytes:
+    listed = (der.encode(der.SEQUENCE, der.encode_oid(oid)) for oid in oids)
+    return der.encode(der.SEQUENCE, *listed)
+
+
 def _enrollment() -> Iterator[tuple[str, str, bytes]]:
     signer = bench.DEVICE.signer
     subject = names.ldevid_subject("SN-0001", _ISSUER)
@@ -129,6 +142,24 @@ def _enrollment() -> Iterator[tuple[str, str, bytes]]:
     yield "csr", "with-names", csr
     yield "csr", "contents", bench.first_child(csr)
     yield "csr", "bare", bench.first_child(build_csr(signer, subject))
+    change = ChangeSubjectName(subject=subject.public_bytes(), alternative_name=name.public_bytes())
+    wish = (
+        (ID_CMC_CHANGE_SUBJECT_NAME, encode_change_subject_name(change)),
+        (ID_AA_ASYMM_DECRYPT_KEY_ID, der.encode(der.OCTET_STRING, bytes(20))),
+        (ID_SMIME_CAPABILITIES, _capable_of(AES256_GCM, AES128_CBC)),
+    )
+    attributes = [est.attribute(oid, value) for oid, value in wish]
+    asking = est.raw_csr(bench.DEVICE.private_key, attributes=sorted(attributes))
+    yield "csr", "another-name", asking
+    yield "key-request", "encrypted", asking
+    yield "key-request", "plain", csr
+    yield (
+        "csrattrs",
+        "both-forms",
+        encode_csr_attributes(
+            CSRRequirements(keys=(P256,), extension_oids=("2.5.29.17",)), Announcement.BOTH
+        ),
+    )
     wanted = CSRRequirements(
         keys=(P256,),
         subject=(SubjectRequirement(oid="2.5.4.5"),),
