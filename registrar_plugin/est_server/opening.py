@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.issuances import Issuances
 from registrar_plugin.store.port import Journal
+
+log = logging.getLogger(__name__)
 
 
 def open_est_server(
@@ -53,9 +56,11 @@ def open_est_server(
     desks: dict[str, Desk] = {}
     for place, each in enumerate((*settings.profile, *_default_unless_there(settings))):
         where = f"est.profile.{place}"
+        issuing = ca if each.ca is None else _opened_ca(each.ca, source, where, opened)
+        _warn_of_strangers(each.label or "", issuing, signer)
         desks[each.label or ""] = make_desk(
             profile_of(each),
-            ca=ca if each.ca is None else _opened_ca(each.ca, source, where, opened),
+            ca=issuing,
             authorities=[_authority(kind, authorities, where) for kind in each.enrollees],
             devices=devices,
             second_use=second_use,
@@ -95,6 +100,15 @@ def _opened_ca(
     ca: CABackend = open_adapter(CA_BACKENDS, table, source=source, where=f"{where}.ca")
     opened(ca)
     return ca
+
+
+def _warn_of_strangers(label: str, ca: CABackend, signer: Signer) -> None:
+    """Devices take cacerts for their anchors, and come again to this very registrar."""
+    if signer.chain[-1] not in ca.ca_certificates():
+        log.warning(
+            "cacerts lack the registrar's own root: devices cannot verify it when they renew",
+            extra={"label": label},
+        )
 
 
 def _authority(

@@ -105,6 +105,8 @@ class Renewing:
         check_current(certificate, "active", now=self._clerk.now())  # its time, that is
         known = await self._journal.certificate_for_csr(former.device, request_digest)
         if known is not None:
+            was = await self._issuances.of_request(former.device, former.csr_digest)
+            await self._authority_of(was).renewing(former.device)
             return repeated(known)
         await self._second_use.superseded(former, connection)
         raise NotAuthenticated("this LDevID is superseded", section=_SECTION)

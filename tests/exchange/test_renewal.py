@@ -259,6 +259,17 @@ async def test_a_lost_answer_is_given_again(tmp_path: Path) -> None:
         await refused(world, device, WrongOrder, ldevid=first, csr=csr)
 
 
+async def test_a_lost_answer_is_not_given_to_a_device_that_was_marked(tmp_path: Path) -> None:
+    """It would be nothing new, but who asks is looked at as at every other time."""
+    async with make_world(tmp_path) as world:
+        device = world.make_device()
+        first = await world.onboard(device)
+        csr = world.csr(device)
+        await renewed(world, device, first, csr)
+        world.records.change("SN-1", status=DeviceStatus.REVOKED)
+        await refused(world, device, DeviceRevoked, ldevid=first, csr=csr)
+
+
 async def test_the_octets_of_the_first_request_renew_too(tmp_path: Path) -> None:
     """A device that keeps its key and signs deterministically has but one request to post."""
     async with make_world(tmp_path) as world:
