@@ -35,8 +35,9 @@ from masa_stub.port import Answer, DeviceRecords, Signers
 from masa_stub.prior import read_prior
 from masa_stub.rates import RegistrarRates
 from masa_stub.reception import Received, Reception, Visit
-from masa_stub.store.log import AuditStore, Entry, Refusal
+from masa_stub.store.log import AuditStore
 from masa_stub.store.sales import SalesBook
+from masa_stub.store.values import Entry, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -134,17 +135,19 @@ class MASA:
         """The entry that a request deserves, its voucher laid out and not signed."""
         asked, policy, claimant = received.asked, self._policy, received.claimant
         nonce = asked.request.nonce
-        past = self._store.of_device(record.idevid_issuer, record.serial_number)
-        sales = self._sales.of_device(record.idevid_issuer, record.serial_number)
-        title = judge_title(claimant, sales, [e.pinning() for e in past], policy.unsold)
+        device = (record.idevid_issuer, record.serial_number)
+        newest, sales = self._store.newest_of_device(*device), self._sales.of_device(*device)
+        title = judge_title(
+            claimant, sales, None if newest is None else newest.pinning(), policy.unsold
+        )
         if nonce is None:
             check_nonceless(title, authenticated=bool(claimant.customers))
-        prior = read_prior(
-            asked,
-            record,
-            received.serialization,
-            vouchers=[e.voucher for e in past if e.voucher and claimant.holds(e.pinning())],
-        )
+
+        def is_ours(voucher: bytes) -> bool:
+            found = self._store.of_voucher(*device, voucher)
+            return found is not None and claimant.holds(found.pinning())
+
+        prior = read_prior(asked, record, received.serialization, is_ours=is_ours)
         assertion = judge_assertion(prior, nonce, record, title, policy)
         place = pinned_place(
             asked.chain,
@@ -152,7 +155,7 @@ class MASA:
             highest=claimant.highest(sales, received.known.highest),
         )
         pinned = asked.chain[place]
-        check_domain_id(pinned, self._store.keys_of_domain(domain_id(pinned)))
+        check_domain_id(pinned, self._store.is_anothers)
         voucher = voucher_for(
             asked,
             record,
@@ -230,10 +233,10 @@ class MASA:
             check_may_ask(self._audit, authenticated=received.known.connected)
             namesakes = await self._records.find(None, received.asked.request.serial_number)
             record = select_record(namesakes, received.asked)
-            entries = self._store.of_device(record.idevid_issuer, record.serial_number)
-            sales = self._sales.of_device(record.idevid_issuer, record.serial_number)
-            owner = was_owner(received.claimant, sales, [entry.pinning() for entry in entries])
-            events = [entry.event() for entry in entries]
+            device = (record.idevid_issuer, record.serial_number)
+            past, sales = await self._store.of_device(*device), self._sales.of_device(*device)
+            owner = was_owner(received.claimant, sales, [voucher.pinning() for voucher in past])
+            events = [voucher.event() for voucher in past]
             return audit_log_for(events, owner=owner, most=self._audit.most)
 
 

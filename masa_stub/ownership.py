@@ -114,13 +114,13 @@ def _ids(certificate: x509.Certificate) -> tuple[bytes, bytes]:
 
 
 def judge_title(
-    claimant: Claimant, sales: Sequence[Sale], pinnings: Sequence[Pinning], unsold: Unsold
+    claimant: Claimant, sales: Sequence[Sale], newest: Pinning | None, unsold: Unsold
 ) -> Title:
     """What *claimant*'s right to a device rests on.
 
     Args:
         sales: everything that the sales data say of the device, oldest first.
-        pinnings: every voucher ever issued for it, oldest first.
+        newest: the last voucher that was issued for it, if any was.
         unsold: who may claim it where the sales data say nothing, or that it was released.
 
     Raises:
@@ -133,12 +133,12 @@ def judge_title(
         if not claimant.bought(sale):
             raise DomainNotTrusted("the device is not sold to this domain", section=_SECTION)
         return Title.SOLD
-    since = [pinning for pinning in pinnings if sale is None or pinning.at > sale.at]
-    if since and claimant.holds(since[-1]):
+    claimed = newest is not None and (sale is None or newest.at > sale.at)
+    if newest is not None and claimed and claimant.holds(newest):
         return Title.KEPT
-    if unsold is Unsold.NOBODY or (unsold is Unsold.FIRST and since):
+    if unsold is Unsold.NOBODY or (unsold is Unsold.FIRST and claimed):
         raise DomainNotTrusted(
-            "another domain has claimed the device" if since else "the device is not sold",
+            "another domain has claimed the device" if claimed else "the device is not sold",
             section=_SECTION,
         )
     return Title.CLAIMED

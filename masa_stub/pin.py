@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from cryptography import x509
 
@@ -44,29 +44,33 @@ def pinned_place(chain: Sequence[x509.Certificate], pin: Pin, highest: int | Non
             return top
 
 
-def check_domain_id(pinned: x509.Certificate, known_keys: Collection[bytes]) -> None:
+def check_domain_id(pinned: x509.Certificate, is_anothers: Callable[[bytes, bytes], bool]) -> None:
     """Raise if *pinned* would stand in audit logs under another domain's domainID.
 
     A CA chooses its own SubjectKeyIdentifier, and so its domainID; one that follows from its key
     is nobody else's to choose.
 
     Args:
-        known_keys: SHA-256 of the SPKI of each certificate pinned under its domainID before.
+        is_anothers: whether, under this domainID, another key than the one of this SHA-256 was
+            pinned before; asked only where the domainID does not follow from the key.
 
     Raises:
         DomainNotTrusted: it is another's already.
 
     RFC 8995 §5.8.2.
     """
-    spki = spki_of(pinned)
+    spki, named = spki_of(pinned), domain_id(pinned)
+    if named not in _ids_of_key(spki) and is_anothers(named, hashlib.sha256(spki).digest()):
+        raise DomainNotTrusted(
+            f"domainID {named.hex()} is another domain's", section="RFC 8995 §5.8.2"
+        )
+
+
+def _ids_of_key(spki: bytes) -> tuple[bytes, ...]:
+    """What CAs make SubjectKeyIdentifiers of."""
     bits = key_bits(spki)
-    own = (
+    return (
         key_identifier(spki),  # RFC 5280 §4.2.1.2 (1)
         *(hashlib.new(name, bits).digest()[:20] for name in ("sha256", "sha384", "sha512")),
         hashlib.sha256(spki).digest(),  # RFC 7093 §2 (4); RFC 8995 §5.8.2 without the extension
     )
-    named = domain_id(pinned)
-    if named not in own and any(known != hashlib.sha256(spki).digest() for known in known_keys):
-        raise DomainNotTrusted(
-            f"domainID {named.hex()} is another domain's", section="RFC 8995 §5.8.2"
-        )

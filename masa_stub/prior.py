@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import hmac
-from collections.abc import Collection
+from collections.abc import Callable
 
 from brski.errors import Malformed, PeerError, PriorRequestRefused, SignatureInvalid
 from brski.idevid.record import DeviceRecord
@@ -34,13 +34,13 @@ def read_prior(
     record: DeviceRecord,
     serialization: VoucherSerialization,
     *,
-    vouchers: Collection[bytes],
+    is_ours: Callable[[bytes], bool],
 ) -> Prior:
     """Say what *asked* encloses.
 
     Args:
         record: of the device that *asked* speaks of.
-        vouchers: those that this MASA has issued to this domain for this device, as signed.
+        is_ours: whether this MASA has issued a voucher, as signed, to this domain for this device.
 
     Raises:
         PriorRequestRefused: something is enclosed, and a check of it fails.
@@ -53,7 +53,7 @@ def read_prior(
     try:
         prior = serialization.open(octets)
         if _is_voucher(prior):
-            return _voucher(octets, vouchers)
+            return _voucher(octets, is_ours)
         _check_names_record(prior, record)
         prior.verify(load_spki(record.spki))
         check_prior_signed(asked.request, prior.voucher_request(), asked.chain)
@@ -73,9 +73,9 @@ def _is_voucher(prior: Signed) -> bool:
     return True
 
 
-def _voucher(octets: bytes, vouchers: Collection[bytes]) -> Prior:
+def _voucher(octets: bytes, is_ours: Callable[[bytes], bool]) -> Prior:
     """An old voucher says nothing that the log does not: it must be in there."""
-    if octets not in vouchers:
+    if not is_ours(octets):
         raise PriorRequestRefused(
             "the enclosed voucher is not one of this MASA for this device and domain",
             section="RFC 8995 §5.5.1",

@@ -7,34 +7,45 @@ voucher after it. An entry that was never completed counts: a voucher may have b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, and_, bindparam, func, insert, select, update
 
 from brski.edge.sql_writer import Writer
-from brski.telemetry.audit_log import AuditEvent
-from brski.voucher.model import Assertion
-from masa_stub.ownership import Pinning
-from masa_stub.store.schema import ENTRIES, PINS, REFUSALS, microseconds, moment
+from masa_stub.store.schema import ENTRIES, PINS, REFUSALS, microseconds
+from masa_stub.store.values import Entry, Logged, Refusal, entry_of, logged_of, refusal_of
 
 _ALL = select(ENTRIES, PINS.c.spki_sha256, PINS.c.signer_sha256).select_from(
     ENTRIES.outerjoin(PINS, PINS.c.entry == ENTRIES.c.id)
 )
 _BY_DIGEST = _ALL.where(ENTRIES.c.request_digest == bindparam("digest"))
-_OF_DEVICE = _ALL.where(
-    and_(
-        ENTRIES.c.idevid_issuer == bindparam("issuer"),
-        ENTRIES.c.serial_number == bindparam("serial"),
+_THIS_DEVICE = and_(
+    ENTRIES.c.idevid_issuer == bindparam("issuer"), ENTRIES.c.serial_number == bindparam("serial")
+)
+_PAST = (  # without the octets, which are a hundred times as much
+    select(
+        ENTRIES.c.at,
+        ENTRIES.c.domain_id,
+        ENTRIES.c.nonce,
+        ENTRIES.c.assertion,
+        PINS.c.spki_sha256,
     )
-).order_by(ENTRIES.c.id)
+    .select_from(ENTRIES.outerjoin(PINS, PINS.c.entry == ENTRIES.c.id))
+    .where(_THIS_DEVICE)
+)
+_OF_DEVICE = _PAST.order_by(ENTRIES.c.id)
+_NEWEST_OF_DEVICE = _PAST.order_by(ENTRIES.c.id.desc()).limit(1)
+_OF_VOUCHER = _PAST.where(ENTRIES.c.voucher == bindparam("voucher")).limit(1)
 _OF_SERIAL_NUMBER = _ALL.where(ENTRIES.c.serial_number == bindparam("serial")).order_by(
     ENTRIES.c.id
 )
-_KEYS_OF_DOMAIN = (
-    select(PINS.c.spki_sha256).where(PINS.c.domain_id == bindparam("domain")).distinct().limit(2)
-)
+_OF_ANOTHER_KEY = [  # two ranges of the index, so that a domain's own many entries cost nothing
+    select(PINS.c.entry).where(and_(PINS.c.domain_id == bindparam("domain"), beside)).limit(1)
+    for beside in (
+        PINS.c.spki_sha256 < bindparam("key"),
+        PINS.c.spki_sha256 > bindparam("key"),
+    )
+]
 _PUT = insert(ENTRIES)
 _PUT_PIN = insert(PINS)
 _RENEW = (
@@ -53,44 +64,6 @@ _REFUSALS_KEPT: Final = 10_000  # anybody can cause one, so they must not fill t
 _FORGET_REFUSALS = REFUSALS.delete().where(
     REFUSALS.c.id <= select(func.max(REFUSALS.c.id)).scalar_subquery() - _REFUSALS_KEPT
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One voucher, issued or about to be."""
-
-    at: datetime
-    idevid_issuer: bytes  # 20-octet keyIdentifier
-    serial_number: str
-    domain_id: bytes
-    nonce: str | None
-    assertion: Assertion
-    request_digest: bytes  # SHA-256 of the registrar's request as received
-    unsigned: bytes  # as the serialization encodes it
-    spki_sha256: bytes | None  # of the pinned certificate; None in a file of version 1
-    signer_sha256: bytes | None  # of the SPKI that signs it; likewise
-    voucher: bytes | None = None  # as signed
-    id: int = 0
-
-    def event(self) -> AuditEvent:
-        """The entry as the audit log shows it."""
-        return AuditEvent(
-            date=self.at, domain_id=self.domain_id, nonce=self.nonce, assertion=self.assertion
-        )
-
-    def pinning(self) -> Pinning:
-        """The entry as far as ownership goes."""
-        return Pinning(at=self.at, domain_id=self.domain_id, spki_sha256=self.spki_sha256)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """One request that got no voucher."""
-
-    at: datetime
-    serial_number: str  # as asked; empty when the request could not be read
-    code: str
-    reason: str
 
 
 class AuditStore:
@@ -116,7 +89,7 @@ class AuditStore:
             elif standing.voucher is None and standing.signer_sha256 != entry.signer_sha256:
                 db.execute(_RENEW, {"entry_id": standing.id, "octets": entry.unsigned})
                 db.execute(_RENEW_PIN, {"entry_id": standing.id, "key": entry.signer_sha256})
-            return _entry(db.execute(_BY_DIGEST, {"digest": entry.request_digest}).one())
+            return entry_of(db.execute(_BY_DIGEST, {"digest": entry.request_digest}).one())
 
         return await self._writer.run(work)
 
@@ -139,39 +112,49 @@ class AuditStore:
 
         await self._writer.run(work)
 
-    def of_device(self, idevid_issuer: bytes, serial_number: str) -> tuple[Entry, ...]:
-        """Every entry of a device, oldest first."""
+    async def of_device(self, idevid_issuer: bytes, serial_number: str) -> tuple[Logged, ...]:
+        """Every voucher of a device, oldest first."""
         values = {"issuer": idevid_issuer, "serial": serial_number}
-        return self._writer.read(
-            lambda db: tuple(_entry(row) for row in db.execute(_OF_DEVICE, values))
+        return await self._writer.read_aside(
+            lambda db: tuple(logged_of(row) for row in db.execute(_OF_DEVICE, values))
         )
 
-    def keys_of_domain(self, domain_id: bytes) -> frozenset[bytes]:
-        """SHA-256 of the SPKIs pinned under a domainID; two of them are enough to tell."""
-        values = {"domain": domain_id}
+    def newest_of_device(self, idevid_issuer: bytes, serial_number: str) -> Logged | None:
+        """The last voucher of a device."""
+        values = {"issuer": idevid_issuer, "serial": serial_number}
+        return self._writer.read(lambda db: _one(db.execute(_NEWEST_OF_DEVICE, values)))
+
+    def of_voucher(self, idevid_issuer: bytes, serial_number: str, voucher: bytes) -> Logged | None:
+        """The entry that *voucher*, as signed, was issued by, if it is that device's."""
+        values = {"issuer": idevid_issuer, "serial": serial_number, "voucher": voucher}
+        return self._writer.read(lambda db: _one(db.execute(_OF_VOUCHER, values)))
+
+    def is_anothers(self, domain_id: bytes, spki_sha256: bytes) -> bool:
+        """Whether another key than this one was pinned under a domainID."""
+        values = {"domain": domain_id, "key": spki_sha256}
         return self._writer.read(
-            lambda db: frozenset(row.spki_sha256 for row in db.execute(_KEYS_OF_DOMAIN, values))
+            lambda db: any(db.execute(query, values).first() for query in _OF_ANOTHER_KEY)
         )
 
     async def of_serial_number(self, serial_number: str) -> tuple[Entry, ...]:
         """Every entry of every device with this serial number, oldest first."""
         values = {"serial": serial_number}
         return await self._writer.read_aside(
-            lambda db: tuple(_entry(row) for row in db.execute(_OF_SERIAL_NUMBER, values))
+            lambda db: tuple(entry_of(row) for row in db.execute(_OF_SERIAL_NUMBER, values))
         )
 
     async def last(self, limit: int) -> tuple[Entry, ...]:
         """The last *limit* entries of all devices, oldest first."""
         query = _ALL.order_by(ENTRIES.c.id.desc()).limit(limit)
         return await self._writer.read_aside(
-            lambda db: tuple(_entry(row) for row in reversed(list(db.execute(query))))
+            lambda db: tuple(entry_of(row) for row in reversed(list(db.execute(query))))
         )
 
     async def last_refusals(self, limit: int) -> tuple[Refusal, ...]:
         """The last *limit* refusals, oldest first."""
         query = select(REFUSALS).order_by(REFUSALS.c.id.desc()).limit(limit)
         return await self._writer.read_aside(
-            lambda db: tuple(_refusal(row) for row in reversed(list(db.execute(query))))
+            lambda db: tuple(refusal_of(row) for row in reversed(list(db.execute(query))))
         )
 
     async def reset(self) -> None:
@@ -218,27 +201,6 @@ def _executes(statement: Any, values: dict[str, object]) -> Callable[[Connection
     return work
 
 
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(
-        id=row.id,
-        at=moment(row.at),
-        idevid_issuer=row.idevid_issuer,
-        serial_number=row.serial_number,
-        domain_id=row.domain_id,
-        nonce=row.nonce,
-        assertion=Assertion(row.assertion),
-        request_digest=row.request_digest,
-        unsigned=row.unsigned,
-        spki_sha256=row.spki_sha256,
-        signer_sha256=row.signer_sha256,
-        voucher=row.voucher,
-    )
-
-
-def _refusal(row: Row[Any]) -> Refusal:
-    return Refusal(
-        at=moment(row.at),
-        serial_number=row.serial_number,
-        code=row.code,
-        reason=row.reason,
-    )
+def _one(found: CursorResult[Any]) -> Logged | None:
+    row = found.one_or_none()
+    return None if row is None else logged_of(row)

@@ -49,7 +49,7 @@ PINS: Final = Table(
     Column("domain_id", LargeBinary, nullable=False),
     Column("spki_sha256", LargeBinary(32), nullable=False),
     Column("signer_sha256", LargeBinary(32), nullable=False),
-    Index("pins_of_domain", "domain_id"),
+    Index("pins_of_domain", "domain_id", "spki_sha256"),
 )
 
 REFUSALS: Final = Table(

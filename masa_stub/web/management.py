@@ -14,7 +14,7 @@ from brski import errors
 from brski.edge.web_errors import TRANSPORT_FAULTS, error_middleware
 from brski.errors import DomainNotTrusted, OnboardingError
 from brski.pki.names import check_serial_number
-from masa_stub.store.log import Entry, Refusal
+from masa_stub.store.values import Entry, Refusal
 from masa_stub.web import arming, sales
 from masa_stub.web.desk import DESK, LIMIT, Desk
 

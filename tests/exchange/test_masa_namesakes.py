@@ -66,7 +66,8 @@ async def test_what_is_true_of_one_is_not_of_the_other(tmp_path: Path) -> None:
         await masa.voucher(device=one)
         await masa.voucher(device=other, by=STRANGER)
         for device in (one, other):
-            assert len(masa.world.masa_store.of_device(device.issuer, device.serial_number)) == 1
+            key = (device.issuer, device.serial_number)
+            assert len(await masa.world.masa_store.of_device(*key)) == 1
         ask = masa.world.wire.masa.audit_log
         assert len((await ask(masa.request(device=one), VOUCHER_CMS_JSON)).events) == 1
         with pytest.raises(DeviceUnknown):

@@ -8,8 +8,9 @@ from pathlib import Path
 from brski.pki.extensions import domain_id
 from brski.voucher.model import Assertion
 from masa_stub.ownership import Claimant
-from masa_stub.store.log import AuditStore, Entry
+from masa_stub.store.log import AuditStore
 from masa_stub.store.schema import open_store
+from masa_stub.store.values import Entry
 from tests.kit import pki
 from tests.kit.masa_desk import OWNER, REGISTRAR, STRANGER
 
@@ -58,12 +59,16 @@ async def test_a_file_of_version_1_is_grown(tmp_path: Path) -> None:
     writer = open_store(path)
     try:
         store = AuditStore(writer)
-        (found,) = store.of_device(ISSUER, "SN-1")
-        assert (found.spki_sha256, found.voucher) == (None, b"\1")
+        (found,) = await store.of_device(ISSUER, "SN-1")
+        assert found.spki_sha256 is None
+        assert store.of_voucher(ISSUER, "SN-1", b"\1") == found
+        assert store.of_voucher(ISSUER, "SN-1", b"\2") is None
+        assert store.of_voucher(ISSUER, "SN-2", b"\1") is None
+        assert store.newest_of_device(ISSUER, "SN-1") == found
         assert Claimant(chain=REGISTRAR.chain).holds(found.pinning())
         assert not Claimant(chain=STRANGER.chain).holds(found.pinning())
         await store.begin(entry(b"d" * 32, b"s" * 32))
-        assert [e.spki_sha256 for e in store.of_device(ISSUER, "SN-1")] == [None, b"p" * 32]
+        assert [e.spki_sha256 for e in await store.of_device(ISSUER, "SN-1")] == [None, b"p" * 32]
     finally:
         await writer.close()
 
@@ -91,9 +96,12 @@ async def test_forgetting_keeps_the_sales(tmp_path: Path) -> None:
     try:
         store = AuditStore(writer)
         await store.begin(entry(b"d" * 32, b"1" * 32))
-        assert store.keys_of_domain(b"domain") == {b"p" * 32}
+        assert not store.is_anothers(b"domain", b"p" * 32)
+        assert not store.is_anothers(b"another", b"q" * 32)
+        assert store.is_anothers(b"domain", b"a" * 32)
+        assert store.is_anothers(b"domain", b"q" * 32)
         await store.reset()
-        assert store.of_device(ISSUER, "SN-1") == ()
-        assert store.keys_of_domain(b"domain") == frozenset()
+        assert await store.of_device(ISSUER, "SN-1") == ()
+        assert not store.is_anothers(b"domain", b"q" * 32)
     finally:
         await writer.close()
