@@ -6,10 +6,17 @@ grows by a bounded amount for each, and an honest device is served within two se
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from brski.edge.settings import load_settings
+from brski.idevid.record import Presentation
+from brski_lab.building import Ordered
+from brski_lab.children import Children
+from brski_lab.stage import set_stage
+from registrar_plugin.settings import RegistrarSettings
 from tests.kit import flood
 from tests.kit.flood import Today, descriptors_of, many_descriptors, quickest, resident_kib
 from tests.kit.wired import wired
@@ -70,3 +77,29 @@ async def test_descriptors_are_left_for_itself(tmp_path: Path) -> None:
                 beside = await quickest(wire, devices[3:])
                 assert beside - alone < PROMISED_S
                 assert descriptors_of(process.pid) <= 400
+
+
+@pytest.mark.slow
+async def test_masa_and_oem_service_have_their_bounds_too(tmp_path: Path) -> None:
+    """Three hundred from one address: 256 are held; whoever comes from another is answered."""
+    with many_descriptors(4096):
+        async with Children(tmp_path / "logs") as children:
+            device = Ordered(serial_number="SN-0001", presentation=Presentation.CARRIED)
+            stage = await set_stage(tmp_path, children, [device])
+            settings = load_settings(stage.registrar_settings, RegistrarSettings)
+            (manufacturer,) = settings.manufacturer
+            assert manufacturer.source is not None
+            hosts = [
+                manufacturer.masa.hosts[0],
+                manufacturer.source["url"].removeprefix("https://"),
+            ]
+            for host, _, port in (each.rpartition(":") for each in hosts):
+                place = host, int(port)
+                async with flood.flood(place, "silent", 300, an_address=300) as held:
+                    async with asyncio.timeout(30):
+                        while sum(not flood.has_ended(each) for each in held) > 256:
+                            await asyncio.sleep(0.05)
+                    async with flood.flood(place, "idle", 1, first=9) as served:
+                        assert len(served) == 1
+                    await asyncio.sleep(0)
+                    assert sum(not flood.has_ended(each) for each in held) == 256

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from brski.registry import VOUCHER_CMS_JSON
 from registrar_plugin.telemetry.events import EventKind, Outcome
 from tests.kit import talk
 from tests.kit.wired import REQUEST_VOUCHER, wired
 
 
+@pytest.mark.requirement("SEC-3")
 async def test_from_another_tls_identity(tmp_path: Path) -> None:
     """403, for a device of the same manufacturer as for a stranger; and the journal knows."""
     async with wired(tmp_path) as wire, wire.serving():

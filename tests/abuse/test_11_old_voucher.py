@@ -55,6 +55,7 @@ async def refused(desk: Desk, registrar: StubRegistrar, **settings: Any) -> str:
     return outcome.code
 
 
+@pytest.mark.requirement("SEC-3")
 async def test_voucher_of_an_earlier_run(desk: Desk, registrar: StubRegistrar) -> None:
     """The very octets that were accepted once, before the device was reset."""
     kept: list[Answer] = []

@@ -112,6 +112,7 @@ async def test_enclosed_request_that_is_not_this_devices(
         assert await status_of(masa, site, honest(masa)) == 200
 
 
+@pytest.mark.requirement("SEC-4")
 async def test_another_registrar_with_a_request_that_was_made_for_us(tmp_path: Path) -> None:
     """Whoever has seen the device's request cannot use it under a key of his own."""
     async with desk(tmp_path) as masa, masa_site(masa.world.wire.masa, tmp_path) as site:

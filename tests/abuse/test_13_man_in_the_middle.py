@@ -23,6 +23,7 @@ from tests.kit.wired import REQUEST_VOUCHER, wired
 NONCE = bytes(range(16))
 
 
+@pytest.mark.requirement("REG-3")
 @pytest.mark.parametrize("asserting", [False, True])
 async def test_at_the_registrar(tmp_path: Path, asserting: bool) -> None:
     """The device saw another certificate: nothing is asked of anybody, and it is on record."""
@@ -42,6 +43,7 @@ async def test_at_the_registrar(tmp_path: Path, asserting: bool) -> None:
         assert (await wire.voucher(device)).status == 200
 
 
+@pytest.mark.requirement("SEC-4")
 @pytest.mark.parametrize("asserting", [False, True])
 async def test_at_the_masa(tmp_path: Path, asserting: bool) -> None:
     """A registrar that passes on what was made for another: 403, and on record."""

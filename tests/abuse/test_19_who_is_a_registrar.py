@@ -25,6 +25,7 @@ MEMBER = pki.make_registrar(OWNER, ekus=[ID_KP_SERVER_AUTH, ID_KP_CLIENT_AUTH])
 NONCE = bytes(range(16))
 
 
+@pytest.mark.requirement("MASA-2")
 async def test_member_of_the_domain_at_the_masa(tmp_path: Path) -> None:
     """Its certificate is of the same CA as the registrar's, and not enough."""
     async with desk(tmp_path) as masa, masa_site(masa.world.wire.masa, tmp_path) as site:
@@ -38,6 +39,7 @@ async def test_member_of_the_domain_at_the_masa(tmp_path: Path) -> None:
             assert reply.status == status
 
 
+@pytest.mark.requirement("REG-25")
 async def test_registrar_with_such_a_certificate_does_not_start(tmp_path: Path) -> None:
     """Better at once than at the first pledge."""
     async with wired(tmp_path) as wire:

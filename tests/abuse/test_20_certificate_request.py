@@ -29,6 +29,7 @@ async def nothing_was_signed(wire: Wired) -> bool:
     return not kinds & {EventKind.LDEVID, EventKind.LDEVID_INTENT}
 
 
+@pytest.mark.requirement("REG-29")
 async def test_before_its_time(tmp_path: Path) -> None:
     """Before any voucher, before it is accepted, and after it was not: 403."""
     async with wired(tmp_path) as wire, wire.serving():

@@ -89,13 +89,18 @@ KINDS: Final[dict[str, Callable[[Place, str], Awaitable[Held]]]] = {
 
 @asynccontextmanager
 async def flood(
-    place: Place, kind: str, count: int, *, an_address: int = 100
+    place: Place, kind: str, count: int, *, an_address: int = 100, first: int = 0
 ) -> AsyncIterator[list[Held]]:
-    """Hold *count* connections of *kind*, so many from each address, while the block runs."""
+    """Hold *count* connections of *kind*, so many from each address, while the block runs.
+
+    Args:
+        first: which of our addresses is the first one.
+    """
     gate, opened = asyncio.Semaphore(AT_ONCE), []
 
     async def one(number: int) -> None:
-        address = f"127.0.{1 + number // an_address // 200}.{1 + number // an_address % 200}"
+        place_of_address = first + number // an_address
+        address = f"127.0.{1 + place_of_address // 200}.{1 + place_of_address % 200}"
         async with gate:
             with suppress(OSError):  # it was refused
                 opened.append(await KINDS[kind](place, address))
@@ -113,12 +118,13 @@ async def until_all_ended(held: Sequence[Held], *, within_s: float) -> float:
     """Seconds until the other side has ended every one of *held*."""
     began = time.monotonic()
     async with asyncio.timeout(within_s):
-        while not all(map(_has_ended, held)):
+        while not all(map(has_ended, held)):
             await asyncio.sleep(0.1)
     return time.monotonic() - began
 
 
-def _has_ended(held: Held) -> bool:
+def has_ended(held: Held) -> bool:
+    """Whether the other side has."""
     reader, writer = held
     return reader.at_eof() or reader.exception() is not None or writer.is_closing()
 
