@@ -7,6 +7,7 @@ is a stranger's: so many instances are looked at, for so long, and then everythi
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import socket
 from collections.abc import Sequence
@@ -74,6 +75,7 @@ class MDNSDiscovery:
     @classmethod
     def open(cls, settings: MDNSSettings) -> MDNSDiscovery:
         """Nothing is opened before the first look."""
+        logging.getLogger("zeroconf").setLevel(logging.ERROR)  # strangers' packets make it warn
         return cls(tuple(map(str, settings.interfaces)), settings.window_s)
 
     async def look(self) -> tuple[Origin, ...]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from brski.errors import (
     ChainInvalid,
@@ -25,7 +26,6 @@ from brski.errors import (
     VoucherRefused,
 )
 from brski.est.certs_only import decode_certs_only
-from brski.est.csr import parse_csr
 from brski.est.csr_attributes import decode_csr_attributes
 from brski.est.requirements import CSRRequirements
 from brski.est.transfer import decode_base64, encode_base64
@@ -63,6 +63,7 @@ from device_client.pledge.states import Answer, DomainCertificates, Request
 
 NONCE_OCTETS: Final = 16  # RFC 8366 §5.3 wants 8 to 32
 VOUCHER_NOT_ACCEPTED: Final = "voucher not accepted"  # all that a stranger learns, RFC 8995 §5.7
+_DER, _SPKI = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
 _SAID_LIMIT: Final = 200  # characters of a registrar's reason that are repeated
 
 
@@ -308,7 +309,7 @@ def ldevid_chain_of(
     """
     der = _est_body(answer, PKCS7_MIME, what="the CSR", section="RFC 7030 §4.2")
     received = decode_certs_only(der)
-    spki = parse_csr(csr).spki
+    spki = x509.load_der_x509_csr(csr).public_key().public_bytes(_DER, _SPKI)  # our own octets
     ours = [c for c in received if spki_of(c) == spki]
     if not ours:
         raise KeyMismatch(

@@ -55,6 +55,7 @@ class MDNSAnnouncer:
     @classmethod
     def open(cls, settings: MDNSAnnouncerSettings) -> MDNSAnnouncer:
         """Nothing is sent before :meth:`announcing`."""
+        logging.getLogger("zeroconf").setLevel(logging.ERROR)  # strangers' packets make it warn
         return cls(settings.name, tuple(map(str, settings.interfaces)))
 
     @asynccontextmanager
@@ -93,13 +94,16 @@ class MDNSAnnouncer:
         own = socket.gethostname().partition(".")[0] or "registrar"
         label = _LABEL.sub("-", own.lower()).strip("-")[:63] or "registrar"
         instance = (self._name or f"{own[:50]} {port}")[:63].replace(".", " ")
-        return AsyncServiceInfo(
-            MDNS_REGISTRAR,
-            f"{instance}.{MDNS_REGISTRAR}",
-            port=port,
-            parsed_addresses=self._addresses(host),
-            server=f"{label}.local.",
-        )
+        try:
+            return AsyncServiceInfo(
+                MDNS_REGISTRAR,
+                f"{instance}.{MDNS_REGISTRAR}",
+                port=port,
+                parsed_addresses=self._addresses(host),
+                server=f"{label}.local.",
+            )
+        except Error as err:
+            raise SettingsError(f"[discovery] name: {err}") from err
 
     def _addresses(self, host: str) -> list[str]:
         """Those that a pledge could connect to."""

@@ -13,19 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from brski.errors import Unavailable
+from brski.errors import SettingsError, Unavailable
 from brski.idevid.record import Presentation
 from brski.registry import MDNS_PROXY, MDNS_REGISTRAR
 from brski_lab.building import Ordered
 from brski_lab.children import Children
 from brski_lab.stage import set_stage
 from device_client.discovery.port import FOUND_LIMIT
+from device_client.identity.from_seed import write_fuse
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import Answer, Result
 from tests.integration.pledge_desk import ALL, REFUSED_404, Desk, desk, registrar
 from tests.integration.test_kill_registrar import registrar as serving_program
-from tests.kit import dns
-from tests.kit.network import own_network
+from tests.kit import device, dns, pki
+from tests.kit.network import own_network, second_host
 from tests.kit.programs import require_library
 from tests.kit.stub_registrar import StubRegistrar
 
@@ -37,6 +38,7 @@ from registrar_plugin.discovery.mdns import MDNSAnnouncer  # noqa: E402
 __all__ = ["desk", "registrar"]
 
 LOOPBACK = "127.0.0.1"
+PROGRAM = "from device_client.cli import main; raise SystemExit(main())"
 
 
 @pytest.fixture
@@ -220,8 +222,8 @@ async def test_no_back_off_is_sat_out_without_listening(
 async def test_the_programs_find_each_other(lan: str, tmp_path: Path) -> None:
     """`[discovery]` on both sides: the pledge's settings name no registrar."""
     async with Children(tmp_path / "logs") as children:
-        device = Ordered(serial_number="SN-0001", presentation=Presentation.ASSERTED)
-        stage = await set_stage(tmp_path, children, [device])
+        ordered = Ordered(serial_number="SN-0001", presentation=Presentation.ASSERTED)
+        stage = await set_stage(tmp_path, children, [ordered])
         await children.end("brski-registrar")
         with stage.registrar_settings.open("a") as settings:
             settings.write(f'[discovery]\nmdns = true\ninterfaces = ["{LOOPBACK}"]\n')
@@ -239,9 +241,43 @@ async def test_the_programs_find_each_other(lan: str, tmp_path: Path) -> None:
     assert "enrolled (enrolled)" in told
 
 
-async def output_of(*arguments: object) -> str:
+@pytest.mark.requirement("DIS-3")
+async def test_two_hosts_find_each_other(lan: str, tmp_path: Path) -> None:
+    """With no address in any settings: over a cable, at whatever interfaces there are."""
+    write_fuse(tmp_path / "device.fuse", device.make_fuse(pki.make_pki(), pki.make_root()))
+    pledge = tmp_path / "pledge.toml"
+    pledge.write_text(
+        '[identity]\nkind = "fuse"\nfile = "device.fuse"\n[discovery]\nkind = "mdns"\n'
+    )
+    with second_host() as there:
+        async with MDNSAnnouncer(None, ()).announcing(str(IPv4Address(0)), 41443):
+            found = await output_of("discover", "-s", pledge, before=there)
+    assert found == f"https://{lan}:41443\n"
+
+
+@pytest.mark.parametrize("name", ["bell \x07", "\u00e9" * 60])
+async def test_a_name_that_cannot_be_announced_is_told(lan: str, name: str) -> None:
+    """Control characters, and more octets than a label holds."""
+    with pytest.raises(SettingsError, match="discovery"):
+        async with announcer(name).announcing(LOOPBACK, 41443):
+            pass
+
+
+async def test_an_address_that_is_not_ours_is_told(lan: str) -> None:
+    """When the registrar starts, and not by silence later."""
+    with pytest.raises(SettingsError, match="mdns"):
+        async with MDNSAnnouncer("x", ("198.51.100.200",)).announcing(LOOPBACK, 41443):
+            pass
+
+
+async def output_of(*arguments: object, before: tuple[str, ...] = ()) -> str:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from device_client.cli import main; raise SystemExit(main())"),
+        *(
+            *before,
+            sys.executable,
+            "-c",
+            "from device_client.cli import main; raise SystemExit(main())",
+        ),
         *map(str, arguments),
         stdout=asyncio.subprocess.PIPE,
     )

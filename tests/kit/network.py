@@ -44,3 +44,33 @@ def own_network() -> Iterator[str]:
     finally:
         assert _LIBC.setns(former, _CLONE_NEWNET) == 0
         os.close(former)
+
+
+@contextmanager
+def second_host() -> Iterator[tuple[str, ...]]:
+    """Another host in :func:`own_network`, on the other end of its cable.
+
+    Yields:
+        What to put before a command that is to run there; its address is 192.0.2.2.
+    """
+    ip, enter = require_program("ip", "iproute2"), require_program("nsenter", "util-linux")
+    host = subprocess.Popen(
+        [require_program("unshare", "util-linux"), "--net", "sh", "-c", "echo up; exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert host.stdout is not None
+        assert host.stdout.readline() == b"up\n"
+        there = (enter, "--target", str(host.pid), "--net")
+        subprocess.run([ip, "link", "set", "lan1", "netns", str(host.pid)], check=True)
+        for command in (
+            "link set lo up",
+            "addr add 192.0.2.2/24 dev lan1",
+            "link set lan1 addrgenmode none",
+            "link set lan1 up",
+        ):
+            subprocess.run([*there, ip, *command.split()], check=True)
+        yield there
+    finally:
+        host.communicate()
