@@ -30,6 +30,7 @@ from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.approvals import Approval, Decision
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
+from registrar_plugin.store.sqlite_history import SQLiteHistory
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
 _ISSUER: Final = re.compile(r"[0-9a-fA-F]{40}")
@@ -117,7 +118,7 @@ async def _meant(
     """The device; one that has not come yet only where its issuer is said."""
     check_serial_number(serial_number)
     on_record = {entry.device for entry in await approvals.find(serial_number)}
-    on_record.update(await opened.devices(serial_number))
+    on_record.update(await SQLiteHistory(opened.writer).devices(serial_number))
     try:
         return the_one(on_record, serial_number, issuer)
     except DeviceUnknown as unknown:

@@ -76,7 +76,7 @@ ADVICE: Final[dict[str, str]] = {
     "MASA, its clock is wrong, or its policy wants a nonce or an assertion; see its own log",
     "ldevid-revoked": "a person has withdrawn the device's certificate (brski-registrar journal "
     "tells who): if that is over, let the device begin anew",
-    "not-offered": "this EST operation is switched off here: [est] has the profiles that allow it",
+    "not-offered": "no [[est.profile]] of this registrar allows that EST operation",
     "not-signed-here": _OURS,
     "batch-refused": _OEM,
     "bundle-refused": _OEM,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from brski.errors import KeyMismatch, PledgeNotExpected, TooManyRequests
 from brski.registry import VOUCHER_CMS_JSON
@@ -123,7 +124,11 @@ async def test_a_denial_ends_what_has_begun(tmp_path: Path) -> None:
         with pytest.raises(PledgeNotExpected):
             await world.enroll(device)
         await decide(world, device.key, Decision.APPROVED)
-        await world.enroll(device)
+        issued = await world.enroll(device)
+        assert isinstance(issued, x509.Certificate)
+        await decide(world, device.key, Decision.DENIED)
+        with pytest.raises(PledgeNotExpected):
+            await world.reenroll(device, issued)
 
 
 async def test_one_manufacturer_by_hand_and_the_other_not(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.approvals import Approval, Decision
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
-from registrar_plugin.telemetry.events import Event, EventKind
+from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 from tests.kit.settings import beside
 
 CONF = Path(__file__).parents[3] / "conf" / "registrar.toml"
@@ -106,6 +106,19 @@ def test_a_device_that_has_not_come_is_named_by_its_issuer(
     assert "--issuer" in capsys.readouterr().err
     code, decided = run("approve", "SN-9", "--issuer", "AB" * 20)
     assert (code, decided["idevid_issuer"]) == (0, "ab" * 20)
+
+
+def test_a_device_that_was_refused_before_needs_no_issuer(tmp_path: Path, run: Run) -> None:
+    """It came, was verified and not expected; now a person lets it in."""
+
+    async def refused(journal: SQLiteJournal) -> None:
+        await journal.record(
+            Event(at=NOW, kind=EventKind.ADMISSION, outcome=Outcome.REFUSED, device=DEVICE)
+        )
+
+    in_journal(tmp_path, refused)
+    code, decided = run("approve", "SN-1")
+    assert (code, decided["idevid_issuer"]) == (0, "00" * 20)
 
 
 @pytest.mark.parametrize(
