@@ -100,6 +100,8 @@ class CSRRequirements:
             raise CSRMismatch(
                 f"CSR key is {_kind_of(csr.public_key)}, wanted is {wanted}",
                 section="RFC 7030 §4.5.2",
+                found=str(_kind_of(csr.public_key)),
+                wanted=wanted,
             )
         if self.signature_algorithms and csr.signature_algorithm not in self.signature_algorithms:
             wanted = " or ".join(self.signature_algorithms)
@@ -136,6 +138,8 @@ class CSRRequirements:
                 raise CSRMismatch(
                     f"CSR asks for extension {extension.oid}, which nobody announced",
                     section="RFC 8995 §5.9.2",
+                    found=extension.oid,
+                    wanted=", ".join(sorted(known)) or "no extension",
                 )
 
 

@@ -7,6 +7,8 @@ import hmac
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography import x509
+
 from brski.errors import AuditLogUnacceptable, CSRMismatch, VoucherRejected, WrongOrder
 from brski.est.csr import CSR
 from registrar_plugin.enrollment.enrollee import Enrollee
@@ -66,19 +68,31 @@ def judge_csr(
     RFC 7030 §4.2.1; RFC 8995 §5.9.2.
     """
     if csr.subject != enrollee.subject:
+        found, wanted = csr.subject.rfc4514_string(), enrollee.subject.rfc4514_string()
         raise CSRMismatch(
-            f"the subject asked for is {csr.subject.rfc4514_string()!r}, "
-            f"the client is entitled to {enrollee.subject.rfc4514_string()!r}",
+            f"the subject asked for is {found!r}, the client is entitled to {wanted!r}",
             section="RFC 7030 §4.2.1",
+            found=found,
+            wanted=wanted,
         )
     check_contents(csr, enrollee, profile, channel_binding)
     entitled = profile.alternative_name(enrollee.device)
     if csr.subject_alternative_name not in (None, entitled):
+        found, wanted = names_of(csr.subject_alternative_name), names_of(entitled)
         raise CSRMismatch(
-            f"the alternative name asked for is not {entitled}, which the client is entitled to",
+            f"the alternative name asked for is {found}, the client is entitled to {wanted}",
             section="RFC 7030 §4.2.1",
+            found=found,
+            wanted=wanted,
         )
     return GrantedNames(subject=enrollee.subject, alternative_name=entitled)
+
+
+def names_of(alternative_name: x509.SubjectAlternativeName | None) -> str:
+    """For a person to read; bounded, since a stranger may have written it."""
+    if alternative_name is None:
+        return "none"
+    return ", ".join(str(name.value) for name in alternative_name)[:200]
 
 
 def check_contents(

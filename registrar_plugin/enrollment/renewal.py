@@ -12,7 +12,7 @@ from brski.errors import CSRMismatch, NotAuthenticated
 from brski.est.change_subject_name import ChangeSubjectName, change_of_subject_name
 from brski.est.csr import CSR
 from registrar_plugin.enrollment.enrollee import Enrollee
-from registrar_plugin.enrollment.judge import check_contents
+from registrar_plugin.enrollment.judge import check_contents, names_of
 from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
 
 _SECTION: Final = "RFC 7030 §4.2.2"
@@ -30,12 +30,16 @@ def check_current(certificate: x509.Certificate, state: str, *, now: datetime) -
         NotAuthenticated: superseded, revoked, expired, or not valid yet.
     """
     if state != "active":
-        raise NotAuthenticated(f"this LDevID is {state}", section=_SECTION)
+        raise NotAuthenticated(
+            f"this LDevID is {state}", section=_SECTION, found=state, wanted="active"
+        )
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise NotAuthenticated(
             f"this LDevID is valid from {certificate.not_valid_before_utc:%F %T} "
             f"to {certificate.not_valid_after_utc:%F %T}, now it is {now:%F %T}",
             section=_SECTION,
+            found=f"{now:%F %T}",
+            wanted=f"at the latest {certificate.not_valid_after_utc:%F %T}",
         )
 
 
@@ -62,15 +66,20 @@ def judge_renewal(
             name that the profile or the entitlement does not allow, or as ``judge_csr``.
     """
     if csr.subject != current.subject:
+        found, wanted = csr.subject.rfc4514_string(), current.subject.rfc4514_string()
         raise CSRMismatch(
-            f"the subject asked for is {csr.subject.rfc4514_string()!r}, "
-            f"the current certificate's is {current.subject.rfc4514_string()!r}",
+            f"the subject asked for is {found!r}, the current certificate's is {wanted!r}",
             section=_SECTION,
+            found=found,
+            wanted=wanted,
         )
     alternative_name = _alternative_name_of(current)
     if csr.subject_alternative_name != alternative_name:
         raise CSRMismatch(
-            "the alternative name asked for is not the current certificate's", section=_SECTION
+            "the alternative name asked for is not the current certificate's",
+            section=_SECTION,
+            found=names_of(csr.subject_alternative_name),
+            wanted=names_of(alternative_name),
         )
     check_contents(csr, enrollee, profile, channel_binding)
     names = GrantedNames(subject=current.subject, alternative_name=alternative_name)
@@ -104,6 +113,8 @@ def _check_entitled(asked: bytes, entitled: bytes) -> None:
             f"the name to change to is {asked.hex()[:80]}, the client is entitled to "
             f"{entitled.hex()[:80] or 'none'} (DER)",
             section=_SECTION,
+            found=asked.hex()[:80],
+            wanted=entitled.hex()[:80],
         )
 
 

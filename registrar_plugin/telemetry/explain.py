@@ -122,6 +122,7 @@ _FOLLOWS: Final[dict[EventKind, frozenset[EventKind]]] = {
     EventKind.ADMISSION: frozenset({EventKind.VOUCHER_REQUEST, EventKind.VOUCHER}),
     EventKind.ENROLL: frozenset({EventKind.LDEVID}),
     EventKind.REENROLL: frozenset({EventKind.LDEVID}),
+    EventKind.SERVER_KEY: frozenset({EventKind.LDEVID}),
 }
 
 

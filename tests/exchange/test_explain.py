@@ -9,6 +9,7 @@ import pytest
 
 from brski.errors import (
     AuditLogUnacceptable,
+    CSRMismatch,
     KeyMismatch,
     NotKnownToMASA,
     PledgeNotExpected,
@@ -194,3 +195,22 @@ async def test_a_namesake_is_another_device(tmp_path: Path) -> None:
         await world.voucher(twin)
         assert "it got its voucher" in (await explained(world, twin)).standing
         assert "issued" in (await explained(world, device)).standing
+
+
+async def test_a_renewal_that_is_refused_tells_both_names(tmp_path: Path) -> None:
+    """Which rule, which section, which two values; and it is over once the device has renewed."""
+    async with make_world(tmp_path) as world:
+        device = world.make_device()
+        ldevid = await world.onboard(device)
+        other = world.csr(world.make_device("SN-2"))
+        with pytest.raises(CSRMismatch):
+            await world.reenroll(device, ldevid, other)
+        refusal = (await explained(world, device)).refusal
+        assert refusal is not None
+        assert (refusal.step, refusal.rule) == ("reenroll", "csr-mismatch")
+        assert refusal.section == "RFC 7030 §4.2.2"
+        assert "SN-2" in refusal.found
+        assert "SN-1" in refusal.wanted
+        assert refusal.advice
+        await world.reenroll(device, ldevid)
+        assert (await explained(world, device)).refusal is None
