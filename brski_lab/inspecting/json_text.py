@@ -13,6 +13,7 @@ from brski_lab.inspecting.description import Finding, Stop, refusal
 
 MOST_DEPTH: Final = 32
 
+_BOM: Final = b"\xef\xbb\xbf"
 _CLOSERS: Final = {"{": "}", "[": "]"}
 
 
@@ -31,7 +32,8 @@ def read_json(octets: bytes) -> JSONText:
     A text that breaks off keeps the members that were complete before.
     """
     findings = tuple(_by_strict_reader(octets))
-    text = octets.decode("utf-8-sig", errors="replace")
+    before = len(_BOM) if octets.startswith(_BOM) else 0
+    text = octets[before:].decode("utf-8", errors="surrogateescape")  # each octet can be counted
     if _too_deep(text):
         stop = Stop(offset=0, reason=f"it nests more than {MOST_DEPTH} deep")
         return JSONText(value=None, findings=findings, stop=stop)
@@ -39,7 +41,8 @@ def read_json(octets: bytes) -> JSONText:
         return JSONText(value=_DECODER.decode(text), findings=findings, stop=None)
     except json.JSONDecodeError as err:
         kept, reason, broken_at = _complete_part(text, err.pos), err.msg, err.pos
-    stop = Stop(offset=len(text[:broken_at].encode()), reason=reason)
+    offset = before + len(text[:broken_at].encode("utf-8", errors="surrogateescape"))
+    stop = Stop(offset=offset, reason=reason)
     return JSONText(value=_DECODER.decode(kept) if kept else None, findings=findings, stop=stop)
 
 

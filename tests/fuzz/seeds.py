@@ -275,6 +275,20 @@ def _files() -> Iterator[tuple[str, str, bytes]]:
     yield "der", "kinds", bytes.fromhex("301a0101ff0201800303020780040161050006032a0304a0030a0101")
 
 
+def _tools() -> Iterator[tuple[str, str, bytes]]:
+    """What a person may hold: some of the above, and one of them in armor."""
+    shown = {
+        *("voucher-request/carried", "voucher/document", "csr/with-names", "csrattrs/template"),
+        *("certs-only/two", "audit-log/strings", "telemetry/failure", "pem/two"),
+        *("bundle/file", "cms-batch/file"),
+    }
+    for target, name, octets in (*_messages(), *_enrollment(), *_files()):
+        if f"{target}/{name}" in shown:
+            yield "inspect", target, octets
+        if (target, name) == ("voucher-request", "asserted"):
+            yield "inspect", "base64", base64.encodebytes(octets)
+
+
 def _bundle() -> bytes:
     origin = BundleOrigin(
         factory_id="signer-1",
@@ -375,7 +389,7 @@ def _cms_parts() -> tuple[bytes, bytes]:
 
 def main() -> None:
     """Write every seed that is not there, or is another."""
-    for generate in (_messages, _enrollment, _files):
+    for generate in (_messages, _enrollment, _files, _tools):
         for target, name, octets in generate():
             path = CORPUS / target / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from tests.fuzz.targets import TARGETS
 FILES = sorted(path for path in seeds.CORPUS.glob("*/*") if path.is_file())
 SEEDS = [
     (target, name, octets)
-    for generate in (seeds._messages, seeds._enrollment, seeds._files)
+    for generate in (seeds._messages, seeds._enrollment, seeds._files, seeds._tools)
     for target, name, octets in generate()
 ]
 

@@ -139,6 +139,16 @@ def test_a_truncated_signed_file_says_where_it_stops(name: str) -> None:
         assert described.stop.offset <= cut
 
 
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+def test_where_json_stops_is_counted_in_octets_of_the_file(before: bytes) -> None:
+    """Also after octets that are no UTF-8, and after a byte order mark."""
+    text = before + b'{"version":1,"status":true,"reason":"\x89\x89\xc3\xa4"'
+    described = the_artifact(text + b"!")
+    assert described.stop is not None
+    assert described.stop.offset == len(text)
+    assert set(described.facts) == {"version", "status"}
+
+
 DEEP = 5000
 HOSTILE = [
     b"\x30\x80" * DEEP,
