@@ -6,7 +6,8 @@ Read-only point look-ups by key; in a file they are inline, shorter than a hop t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +25,15 @@ class DatabaseSourceSettings(Settings):
 
     kind: str = "database"
     path: ExistingFile
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """A copy that is damaged or gone is one that does not answer."""
+    try:
+        yield
+    except LocalError as err:
+        raise Unavailable(f"the local device records cannot be read: {err.reason}") from err
 
 
 class _LocalSource:
@@ -53,11 +63,15 @@ class _LocalSource:
         Raises:
             Unavailable: the copy cannot be read now.
         """
-        try:
+        with _unavailable():
             records = self._records or await self._connected()
             return await records.find(idevid_issuer, serial_number)
-        except LocalError as err:
-            raise Unavailable(f"the local device records cannot be read: {err.reason}") from err
+
+    async def check(self) -> None:
+        """See :class:`registrar_plugin.health.port.Checkable`: whether it can be read."""
+        with _unavailable():
+            records = self._records or await self._connected()
+            await records.version()
 
     async def _connected(self) -> Records:
         async with self._connecting:
