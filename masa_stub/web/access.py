@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Network, ip_address
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
@@ -9,6 +11,7 @@ from brski.edge.tls_server import peer_chain
 from masa_stub.customers import Caller
 from masa_stub.web.keys import MASA_KEY, PASSWORDS
 
+_NETWORK = 64  # bits
 _CHALLENGE = 'Basic realm="MASA", charset="UTF-8"'
 
 
@@ -30,8 +33,19 @@ def caller_of(request: web.Request) -> Caller:
 @web.middleware
 async def budgeted(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count every request of an address, wrong credentials among them."""
-    with request.config_dict[MASA_KEY].reception.knock(request.remote or ""):
+    with request.config_dict[MASA_KEY].reception.knock(place_of(request.remote or "")):
         return await handler(request)
+
+
+def place_of(address: str) -> str:
+    """Whom *address* stands for: in IPv6 everybody has a network of 64 bits (RFC 6177)."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, IPv4Address):
+        return address
+    return str(ip.ipv4_mapped or IPv6Network((ip, _NETWORK), strict=False))
 
 
 async def challenge(_request: web.Request, response: web.StreamResponse) -> None:

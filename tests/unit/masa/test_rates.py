@@ -7,6 +7,7 @@ import pytest
 from brski.errors import DeviceUnknown, TooManyRequests
 from brski.rates import Rate, TokenBuckets
 from masa_stub.rates import RegistrarRates
+from masa_stub.web.access import place_of
 from masa_stub.web.locations import KEPT_S, Locations
 
 
@@ -66,6 +67,22 @@ def test_looking_at_a_bucket_takes_nothing() -> None:
     assert buckets.wait("a", 0.0) == 1.0
     assert buckets.wait("a", 0.5) == 0.5
     assert buckets.take("a", 1.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("address", "whose"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::/64"),
+        ("", ""),
+    ],
+)
+def test_a_network_of_ones_own_is_one_address(address: str, whose: str) -> None:
+    """Else one host would have as many budgets as it likes."""
+    assert place_of(address) == whose
 
 
 @pytest.mark.requirement("AUD-9")
