@@ -220,7 +220,9 @@ def reset(
 @app.command()
 def check(settings: SettingsFile = _USUAL) -> None:
     """Read the settings and the identity, and say every fault at once."""
-    identity = _device(load_settings(settings, PledgeSettings), settings).identity
+    loaded = load_settings(settings, PledgeSettings)
+    _discovery(loaded, settings)
+    identity = _device(loaded, settings).identity
     typer.echo(f"{settings}: good; the device is {identity.serial_number}")
 
 
@@ -423,6 +425,8 @@ def _device_document(identity: DeviceIdentity, stored: Stored) -> dict[str, Any]
     }
     if enrollment is not None:
         document["registrar"] = str(enrollment.origin)
+        if stored.renewal is not None:
+            document["renewal_begun"] = stored.renewal.value
         document["ldevid"] = [_certificate_document(c) for c in enrollment.ldevid_chain]
         document["trust_anchors"] = [_certificate_document(c) for c in enrollment.domain.anchors]
         document["pinned"] = [_certificate_document(enrollment.pinned_domain_cert)]

@@ -95,6 +95,9 @@ async def test_an_ldevid_is_renewed(settings: Path, capsys: pytest.CaptureFixtur
         assert "enrolled (renewed)" in capsys.readouterr().out
         registrar.script("simplereenroll", Answer(status=403))
         assert await pledge("renew", "-s", settings, "--registrar", registrar.origin) == 1
+    capsys.readouterr()
+    assert await pledge("show", "-s", settings, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["renewal_begun"] == "same-key"
     assert await pledge("renew", "-s", settings) == 3
     assert document["code"] == "renewed"
     names = ["connect", "cacerts", "csrattrs", "enroll", "enroll-status"]
@@ -179,6 +182,19 @@ async def test_check_reads_the_identity_too(
     (settings.parent / "device.fuse").chmod(0o644)
     assert await pledge("check", "-s", settings) == 2
     assert "chmod 600" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "discover", "onboard"])
+async def test_a_way_of_discovery_that_is_not_there_is_told(
+    settings: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """By its place in the file, with those that are; and without the table nobody is looked for."""
+    if command == "discover":
+        assert await pledge(command, "-s", settings) == 2
+        assert "has no [discovery]" in capsys.readouterr().err
+    settings.write_text(settings.read_text() + '[discovery]\nkind = "grasp"\n')
+    assert await pledge(command, "-s", settings) == 2
+    assert "discovery.kind is 'grasp'; installed are mdns" in capsys.readouterr().err
 
 
 async def test_reset_asks(

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from device_client.pledge.policy import Policy
 from device_client.pledge.states import (
     Answer,
     Result,
@@ -31,6 +32,22 @@ async def test_202_is_waited_out_with_the_same_octets(desk: Desk, registrar: Stu
     assert desk.slept == [2, 60]
     assert len({heard.body for heard in registrar.heard[:3]}) == 1
     assert len({heard.connection for heard in registrar.heard[:3]}) == 1
+
+
+@pytest.mark.requirement("PL-14", "DIS-8")
+async def test_patience_has_an_end_and_then_the_next_is_tried(
+    desk: Desk, registrar: StubRegistrar
+) -> None:
+    """A registrar that asks for a minute again and again: the time is the device's own count."""
+    patient = StubRegistrar(WORLD)
+    patient.script("requestvoucher", *[Answer(status=202, retry_after_s=60)] * 12)
+    async with registrar.serving(), patient.serving():
+        outcome = await desk.onboard(patient, registrar, policy=Policy(voucher_wait_s=600))
+    assert (outcome.result, outcome.registrar) == (Result.ENROLLED, registrar.origin)
+    assert desk.slept[:10] == [60] * 10
+    assert len(desk.slept) == 11
+    assert len({heard.body for heard in patient.heard}) == 1
+    assert len(patient.heard) == 11
 
 
 @pytest.mark.requirement("PL-12", "PL-31")
