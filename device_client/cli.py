@@ -156,6 +156,7 @@ def renew_ldevid(
             FileKeystore(loaded.keystore, device.ldevid_keys),
             rekey=rekey,
             registrar=_origins([registrar])[0] if registrar else None,
+            discovery=None if registrar else _discovery(loaded, settings),
             policy=_policy(loaded),
             limits=_limits(loaded),
             world=_world(loaded, steps.append if as_json else _tell_step),

@@ -16,6 +16,7 @@ from brski.est.transfer import encode_base64
 from brski.pki import names
 from brski.pki.keys import spki_of
 from brski.telemetry.status import decode_status
+from device_client.pledge.origin import Origin
 from device_client.pledge.states import Answer, Phase, Renewal, Result
 from tests.integration.pledge_desk import OTHER, WORLD, Desk, desk, registrar
 from tests.kit import pki
@@ -211,6 +212,46 @@ async def test_a_server_of_the_domain_with_the_right_name_will_do(
         outcome = await desk.renew(registrar=server.origin)
     assert outcome.code == "renewed"
     assert outcome.registrar == server.origin
+
+
+class Found:
+    """Announces what a test says."""
+
+    def __init__(self, *registrars: StubRegistrar) -> None:
+        self.registrars = registrars
+
+    async def look(self) -> tuple[Origin, ...]:
+        return tuple(registrar.origin for registrar in self.registrars)
+
+
+async def test_a_registrar_that_has_moved_is_found(desk: Desk, registrar: StubRegistrar) -> None:
+    """Strangers on the way are told nothing; whoever is of the domain is asked, and no more."""
+    async with registrar.serving():
+        await desk.onboard(registrar)
+    stranger = StubRegistrar(OTHER)
+    moved, further = StubRegistrar(WORLD), StubRegistrar(WORLD)
+    async with stranger.serving(), moved.serving(), further.serving():
+        found = Found(stranger, moved, further)
+        outcome = await desk.renew(discovery=found)
+        moved.script("simplereenroll", Answer(status=403))
+        refused = await desk.renew(discovery=found, registrar=moved.origin)
+    assert (outcome.code, outcome.registrar) == ("renewed", moved.origin)
+    assert refused.code == "refused"
+    assert stranger.heard == further.heard == []
+    assert desk.slept
+    assert all(3 <= pause <= 5 for pause in desk.slept)
+    kept = desk.keystore.load().enrollment
+    assert kept is not None
+    assert kept.origin == moved.origin
+
+
+async def test_a_registrar_that_nobody_finds(desk: Desk, registrar: StubRegistrar) -> None:
+    """The former LDevID stays, and trying again may help."""
+    async with registrar.serving():
+        await desk.onboard(registrar)
+    former = ldevid(desk)
+    assert (await desk.renew(discovery=Found())).result is Result.RETRY
+    assert ldevid(desk) == former
 
 
 async def test_a_report_that_failed_is_made_at_the_next_start(
