@@ -142,7 +142,7 @@ def alarms(
     limit: Annotated[int, typer.Option(min=1, help="How many lines at the most.")] = 200,
     as_json: AsJSON = False,
 ) -> int | None:
-    """What a person should look at: one identity that two parties seem to hold. Oldest first."""
+    """What a person should look at, such as one identity that two parties hold. Oldest first."""
     return _list_events(
         "alarms", EventKind.ALARM, serial_number, settings, issuer, limit, as_json=as_json
     )

@@ -445,11 +445,12 @@ def _judged(
 
 def _refuse(claim: _Claim, refusals: Sequence[tuple[str, PeerError]]) -> Identified:
     """Raise what the operator should read; whichever it is, the pledge gets the one answer."""
-    reasons = "; ".join(f"{name}: {refusal}" for name, refusal in refusals)
+    reasons = "; ".join(f"{name}: {refusal.reason}" for name, refusal in refusals)
     for _, refusal in refusals:
         if isinstance(refusal, KeyMismatch):
             raise KeyMismatch(
                 f"no record of {claim.serial_number} holds the proven key: {reasons}",
+                section=refusal.section,
                 found=refusal.found,
                 wanted=refusal.wanted,
             )

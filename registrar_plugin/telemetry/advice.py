@@ -53,8 +53,8 @@ ADVICE: Final[dict[str, str]] = {
     "refused": "policy says no: see the reason",
     "address-not-allowed": "the MASA's name leads into a network that is not asked by default: if "
     "that is meant, list its host:port in hosts of [manufacturer.masa]",
-    "pledge-not-expected": "add it to admission.expected; or brski-registrar approve, where "
-    "approval is manual or a person has denied it",
+    "pledge-not-expected": "nobody announced the device, or a person denied it: brski-registrar "
+    "approve lets it in where approval is manual",
     "device-unknown": "the manufacturer has no record of it: bring in its newest manifest or "
     "bundle, see [manufacturer.source], and that serial_pattern fits its numbers",
     "device-revoked": "the manufacturer has revoked or flagged the device: ask it why",

@@ -48,6 +48,7 @@ async def test_a_device_with_another_key_than_on_record(tmp_path: Path) -> None:
         assert found.refusal is None
         (claim,) = found.claims
         assert (claim.rule, claim.step) == ("key-mismatch", "identity")
+        assert claim.section == "RFC 8995 §5.1"
         spkis = [spki_of(d.entity.certificate) for d in (thief, genuine)]
         digests = [f"key {hashlib.sha256(spki).hexdigest()}" for spki in spkis]
         assert [claim.found, claim.wanted] == digests
