@@ -8,27 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
-
 from brski.errors import CSRMismatch, NotOffered, Unavailable
 from brski.est.csr import build_csr, parse_csr
 from brski.est.key_package import (
-    IV_OCTETS,
-    NONCE_OCTETS,
-    Randomness,
     check_recipient,
-    content_key_octets,
     envelope,
     sign_key_package,
 )
@@ -36,9 +23,7 @@ from brski.est.key_request import KeyRequest, Protection, parse_key_request
 from brski.est.requirements import P256, KeyRequirement
 from brski.pki.extensions import key_identifier
 from brski.pki.keys import encode_spki, public_key_of_certificate
-from brski.pki.signatures import PrivateKey, sign
 from brski.pki.signer import PublicKey, Signer
-from brski.registry import AES256_GCM, ID_ED25519, RSA_ENCRYPTION, SECP384R1
 from registrar_plugin.ca_backend.port import Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
@@ -47,6 +32,7 @@ from registrar_plugin.enrollment.judge import judge_csr
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.enrolling import recognised
 from registrar_plugin.est_server.issuing import Issuer, Order
+from registrar_plugin.est_server.key_making import MadeKey, draw, make_key
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.issuances import Issuance
@@ -118,7 +104,7 @@ class Generating:
             await authority.check(enrollee, connection)
             request = parse_key_request(csr_der)
             recipient = _recipient(request, connection)
-            made = await asyncio.to_thread(_make_key, self._kind())
+            made = await asyncio.to_thread(make_key, self._kind())
             csr = parse_csr(_csr_for(made, request))
             names = judge_csr(
                 csr, enrollee, self._profile, channel_binding=connection.binding_base64()
@@ -146,7 +132,7 @@ class Generating:
 
     def _answer(
         self,
-        made: _MadeKey,
+        made: MadeKey,
         recipient: PublicKey | None,
         protection: Protection | None,
         certificate: bytes,
@@ -158,39 +144,12 @@ class Generating:
             sign_key_package(pkcs8, self._signer),
             recipient,
             protection.cipher,
-            _draw(recipient, protection.cipher),
+            draw(recipient, protection.cipher),
         )
         return KeyAnswer(key=sealed, encrypted=True, certificate=certificate)
 
 
-class _MadeKey:
-    """A key of somebody else's; a :class:`~brski.pki.signer.Signer` for the one CSR of it."""
-
-    chain: tuple[x509.Certificate, ...] = ()
-
-    def __init__(self, private_key: PrivateKey) -> None:
-        self._private_key = private_key
-        self.public_key: PublicKey = private_key.public_key()
-
-    def sign(self, data: bytes) -> bytes:
-        """See :class:`~brski.pki.signer.Signer`."""
-        return sign(self._private_key, data)
-
-    def pkcs8(self) -> bytes:
-        """PrivateKeyInfo, DER, not encrypted."""
-        return self._private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _make_key(kind: KeyRequirement) -> _MadeKey:
-    if kind.algorithm == RSA_ENCRYPTION:
-        return _MadeKey(rsa.generate_private_key(65537, kind.rsa_bits or 3072))
-    if kind.algorithm == ID_ED25519:
-        return _MadeKey(ed25519.Ed25519PrivateKey.generate())
-    curve = ec.SECP384R1() if kind.curve == SECP384R1 else ec.SECP256R1()
-    return _MadeKey(ec.generate_private_key(curve))
-
-
-def _csr_for(made: _MadeKey, request: KeyRequest) -> bytes:
+def _csr_for(made: MadeKey, request: KeyRequest) -> bytes:
     """What the client would have sent, had it made this key."""
     return build_csr(
         made,
@@ -221,14 +180,3 @@ def _recipient(request: KeyRequest, connection: PledgeConnection) -> PublicKey |
 
 def _tls_key(connection: PledgeConnection) -> PublicKey | None:
     return public_key_of_certificate(connection.leaf()) if connection.peer_chain else None
-
-
-def _draw(recipient: PublicKey, cipher: str) -> Randomness:
-    ephemeral = None
-    if isinstance(recipient, ec.EllipticCurvePublicKey):
-        ephemeral = ec.generate_private_key(recipient.curve)
-    return Randomness(
-        content_key=secrets.token_bytes(content_key_octets(cipher)),
-        nonce=secrets.token_bytes(NONCE_OCTETS if cipher == AES256_GCM else IV_OCTETS),
-        ephemeral=ephemeral,
-    )

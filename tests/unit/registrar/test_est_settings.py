@@ -15,7 +15,7 @@ from brski.est.requirements import P256, P384
 from brski.registry import ID_CE_SUBJECT_ALT_NAME, ID_KP_CLIENT_AUTH
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.opening import profile_of
-from registrar_plugin.est_server.settings import OPERATIONS, ESTSettings
+from registrar_plugin.est_server.settings import OPERATIONS, ESTProfileSettings, ESTSettings
 
 HERE = Path("registrar.toml")
 
@@ -29,6 +29,14 @@ def refused(*profiles: dict[str, Any]) -> str:
     with pytest.raises(SettingsError) as caught:
         read(*profiles)
     return str(caught.value)
+
+
+def test_the_commented_file_has_every_key() -> None:
+    """And none that is not there."""
+    text = (Path(__file__).parents[3] / "conf" / "registrar.toml").read_text()
+    block = text.partition("# [[est.profile]]")[2].partition("\n\n")[0]
+    keys = {line[2:].partition(" = ")[0] for line in block.splitlines() if " = " in line}
+    assert keys == set(ESTProfileSettings.model_fields)
 
 
 def test_an_empty_table_is_the_usual_profile() -> None:
