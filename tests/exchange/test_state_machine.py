@@ -262,6 +262,7 @@ PLAY: Final = settings(
 
 
 @pytest.mark.slow
+@pytest.mark.requirement("REG-29", "SEC-3", "SEC-9")
 def test_the_invariants_hold_whatever_happens() -> None:
     """I1 to I8 (docs/security.md)."""
     run_state_machine_as_test(Onboardings, settings=PLAY)

@@ -15,6 +15,7 @@ from brski.errors import Unavailable
 FAILURES: Final = 3  # ours: in a row
 PAUSE_S: Final = 5.0  # ours: the first; twice as long after each trial that fails
 PAUSE_LIMIT_S: Final = 60.0
+FORGOTTEN_S: Final = 600.0  # ours: a server that nobody asked for so long is nobody's concern
 _SPREAD: Final = 0.5  # of what is left, at most, so that those who wait do not come all at once
 
 
@@ -27,7 +28,17 @@ class Circuit:
         draw: a number from 0 to 1.
     """
 
-    __slots__ = ("_clock", "_draw", "_failures", "_name", "_pause_s", "_reason", "_trial", "_until")
+    __slots__ = (
+        "_asked_at",
+        "_clock",
+        "_draw",
+        "_failures",
+        "_name",
+        "_pause_s",
+        "_reason",
+        "_trial",
+        "_until",
+    )
 
     def __init__(self, name: str, *, clock: Callable[[], float], draw: Callable[[], float]) -> None:
         self._name = name
@@ -38,11 +49,17 @@ class Circuit:
         self._until = 0.0
         self._trial = False
         self._reason = ""
+        self._asked_at = clock()
 
     @property
     def is_open(self) -> bool:
         """Whether the server has been given up, and no trial has succeeded since."""
         return self._failures >= FAILURES
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether no device has needed the server for a long time."""
+        return self._clock() - self._asked_at > FORGOTTEN_S
 
     @property
     def reason(self) -> str:
@@ -54,12 +71,17 @@ class Circuit:
         """Whether it is time for a trial, and nobody makes one."""
         return self.is_open and not self._trial and self._clock() >= self._until
 
-    def enter(self) -> None:
+    def enter(self, *, is_probe: bool = False) -> None:
         """Before a request; exactly one of the other methods follows it.
+
+        Args:
+            is_probe: it is ours alone, for nobody who needs the server.
 
         Raises:
             Unavailable: not now; when is said.
         """
+        if not is_probe:
+            self._asked_at = self._clock()
         if not self.is_open:
             return
         if not self.wants_trial:

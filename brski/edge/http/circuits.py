@@ -25,18 +25,23 @@ class Circuits:
         self._known: OrderedDict[_Server, Circuit] = OrderedDict()
 
     def given_up(self) -> list[tuple[_Server, Circuit]]:
-        """Those servers that are sent nothing now."""
+        """Those servers that are sent nothing now, and that somebody needed lately."""
+        for server in [each for each, circuit in self._known.items() if circuit.is_forgotten]:
+            del self._known[server]
         return [(server, circuit) for server, circuit in self._known.items() if circuit.is_open]
 
     @contextmanager
-    def request(self, host: str, port: int) -> Iterator[Circuit]:
+    def request(self, host: str, port: int, *, is_probe: bool = False) -> Iterator[Circuit]:
         """Around one request; within it, the circuit is told of an answer or a connection.
+
+        Args:
+            is_probe: it is ours alone, for nobody who needs the server.
 
         Raises:
             Unavailable: the server has been given up.
         """
         circuit = self._of(host, port)
-        circuit.enter()
+        circuit.enter(is_probe=is_probe)
         try:
             yield circuit
         except Unavailable as err:

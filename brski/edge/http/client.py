@@ -110,7 +110,10 @@ class HTTPSClient:
             raise Unavailable(circuit.reason)
 
     async def _reach(self, host: str, port: int) -> None:
-        with suppress(OnboardingError), self._circuits.request(host, port) as circuit:
+        with (
+            suppress(OnboardingError),
+            self._circuits.request(host, port, is_probe=True) as circuit,
+        ):
             try:
                 async with asyncio.timeout(self._timeout_s):
                     connection = await self._connect((host, port))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from brski.edge.http.circuit import FAILURES, PAUSE_LIMIT_S, PAUSE_S, Circuit
+from brski.edge.http import circuits
+from brski.edge.http.circuit import FAILURES, FORGOTTEN_S, PAUSE_LIMIT_S, PAUSE_S, Circuit
+from brski.edge.http.circuits import Circuits
 from brski.errors import Unavailable
 
 
@@ -121,3 +123,37 @@ def test_a_trial_that_was_given_up_leaves_room_for_another(circuit: Circuit, tim
     circuit.left()
     assert circuit.is_open
     assert circuit.wants_trial
+
+
+def test_what_nobody_needs_is_forgotten(circuit: Circuit, time: Time) -> None:
+    """Probes of ours keep it in nobody's mind; a device that asks does."""
+    fail(circuit)
+    time.now += FORGOTTEN_S
+    circuit.enter(is_probe=True)
+    circuit.failed("silence")
+    assert not circuit.is_forgotten
+    time.now += 0.1
+    assert circuit.is_forgotten
+    with pytest.raises(Unavailable):
+        circuit.enter()
+    assert not circuit.is_forgotten
+
+
+def test_a_clients_circuits(monkeypatch: pytest.MonkeyPatch, time: Time) -> None:
+    """Silence counts for each server by itself, what else goes wrong does not; few are kept."""
+    monkeypatch.setattr(circuits.time, "monotonic", time)
+    known = Circuits()
+    for _ in range(FAILURES):
+        with pytest.raises(Unavailable), known.request("a", 1):
+            raise Unavailable("silence")
+        with pytest.raises(KeyError), known.request("b", 1):
+            raise KeyError
+    assert [server for server, _ in known.given_up()] == [("a", 1)]
+    with known.request("c", 1) as circuit:
+        circuit.answered()
+    time.now += FORGOTTEN_S + 1
+    assert known.given_up() == []
+    for number in range(1000):
+        with known.request("d", number) as circuit:
+            circuit.answered()
+    assert len(known._known) == 256
