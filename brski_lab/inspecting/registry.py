@@ -11,6 +11,7 @@ from brski_lab.inspecting import (
     certificate,
     certs_only,
     cms_message,
+    cose_message,
     csr,
     csr_attributes,
     jws_message,
@@ -33,6 +34,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     csr_attributes.KIND,  # the shape with the least to it: after all other DER
     *voucher_document.KINDS,
     jws_message.KIND,
+    *cose_message.KINDS,
     audit_log.KIND,
     status_report.KIND,
 )

@@ -287,6 +287,13 @@ def _tools() -> Iterator[tuple[str, str, bytes]]:
             yield "inspect", target, octets
         if (target, name) == ("voucher-request", "asserted"):
             yield "inspect", "base64", base64.encodebytes(octets)
+    yield "inspect", "cose", _cose()
+
+
+def _cose() -> bytes:
+    leaves = {1: 2, 5: extensions.encode_idevid_issuer(_ISSUER), 7: bytes(8), 13: "SN-0001"}
+    headers = [cbor.encode({1: -7}), {32: [_DEVICE]}]
+    return b"\xd2" + cbor.encode([*headers, cbor.encode({2501: leaves}), bytes(64)])
 
 
 def _bundle() -> bytes:

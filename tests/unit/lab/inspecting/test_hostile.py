@@ -6,12 +6,14 @@ import json
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brski.errors import OnboardingError, UnknownFormat
+from brski.pki import cbor
 from brski.voucher.cms import CMS
 from brski.voucher.yang_json import encode_voucher_request
 from brski_lab.inspecting.asn1 import MOST_DEPTH, MOST_NODES, outline
@@ -71,6 +73,28 @@ TOPS = st.sampled_from(["ietf-voucher:voucher", "ietf-voucher-request:voucher"])
 def test_any_document(top: str, body: dict[str, object]) -> None:
     """Leaves of any type, at any depth."""
     assert the_artifact(json.dumps({top: body}).encode()).kind.startswith("voucher")
+
+
+CBOR = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.binary(max_size=8) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.integers(0, 40) | st.text(), inner)
+    ),
+    max_leaves=10,
+)
+LEAF_NUMBERS = st.dictionaries(st.integers(0, 24), CBOR, max_size=6)
+
+
+@given(
+    st.dictionaries(st.sampled_from([1, 4, 32, 33]), CBOR),
+    st.dictionaries(st.sampled_from([1, 4, 32, 33]), CBOR),
+    st.one_of(CBOR, st.builds(lambda c, b: {c: b}, st.sampled_from([2451, 2501]), LEAF_NUMBERS)),
+)
+def test_any_cose_message(protected: Any, unprotected: Any, payload: Any) -> None:
+    """Headers and leaves of any type."""
+    message = [cbor.encode(protected), unprotected, cbor.encode(payload), b"signature"]
+    survive(b"\xd2" + cbor.encode(message))
+    survive(cbor.encode(payload))
 
 
 @given(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from brski.errors import UnknownFormat
+from brski_lab.inspecting import sids
 from brski_lab.inspecting.secret import SecretNotShown
 from tests.unit.lab.inspecting.looking import fact, look, odd, the_artifact
 
@@ -44,6 +47,11 @@ SHOWN = [
     ("jws-voucher/draft16_rvr.json", "voucher-request", ["no program here takes it yet"]),
     ("jws-voucher/draft16_voucher.json", "voucher", ["no program here takes it yet"]),
     ("jws-voucher/voucher_01.b64", "voucher", ["compact serialization"]),
+    ("cbrski-cose/pvr.hex", "voucher-request", ["COSE: no program here takes it yet"]),
+    ("cbrski-cose/pvr-nonsigned.hex", "voucher-request", ["nobody has signed it"]),
+    ("cbrski-cose/rvr.hex", "voucher-request", ["prior-signed-voucher-request: COSE"]),
+    ("cbrski-cose/voucher.hex", "voucher", ["COSE: no program here takes it yet"]),
+    ("cbrski-cose/voucher-nonsigned.hex", "voucher", ["nobody has signed it"]),
     ("cbrski-cose/pledge.hex", "certificate", ["not after is not 99991231235959Z"]),
     ("cbrski-cose/registrar.pem", "certificate", []),
     ("csrattrs-rfc9908/harkins01.csrattr.b64", "CSR attributes", []),
@@ -102,11 +110,40 @@ def test_a_published_private_key_is_not_shown(vectors: Path, name: str) -> None:
         look((vectors / name).read_bytes())
 
 
-@pytest.mark.parametrize("name", ["INDEX.md", "cbrski-cose/pvr.hex", "cbrski-cose/masa.txt"])
+@pytest.mark.parametrize("name", ["INDEX.md", "cbrski-cose/pvr.txt", "cbrski-cose/masa.txt"])
 def test_others_are_not_recognised(vectors: Path, name: str) -> None:
-    """Prose, a COSE voucher, what openssl prints."""
+    """Prose, CBOR in diagnostic notation, what openssl prints."""
     with pytest.raises(UnknownFormat):
         look((vectors / name).read_bytes())
+
+
+@pytest.mark.requirement("VR-10")
+def test_a_constrained_request_is_seen_through(vectors: Path) -> None:
+    """Keys by their names, the 26 octets of idevid-issuer, the pledge's request inside."""
+    described = the_artifact((vectors / "cbrski-cose/rvr.hex").read_bytes())
+    assert fact(described, "algorithm") == "ES256"
+    assert fact(described, "document", "idevid-issuer", "octets") == 26
+    assert fact(described, "document", "assertion") == "proximity"
+    prior = fact(described, "document", "prior-signed-voucher-request", "document")
+    assert isinstance(prior, dict)
+    assert prior["serial-number"] == fact(described, "document", "serial-number")
+    assert "proximity-registrar-pubk" in prior
+    certificates = fact(described, "certificates")
+    assert isinstance(certificates, list)
+    assert len(certificates) == 2
+
+
+@pytest.mark.parametrize("name", ["ietf-voucher", "ietf-voucher-request"])
+def test_the_numbers_are_the_published_ones(vectors: Path, name: str) -> None:
+    """Each leaf of the module's .sid file has its key here."""
+    text = (vectors / f"sid-yang-cddl/{name}-sid.txt").read_text()
+    container = 2451 if name == "ietf-voucher" else 2501
+    found = re.findall(r"(\d{4}) +data +/[a-z-]+:voucher/([a-z0-9-]+)", text)
+    assert len(found) in (15, 22)
+    for sid, leaf in found:
+        document = sids.as_json({container: {int(sid) - container: "x"}})
+        assert document is not None
+        assert list(next(iter(json.loads(document).values()))) == [leaf]
 
 
 @pytest.mark.requirement("VR-12")
