@@ -16,6 +16,7 @@ from brski.idevid.record import DeviceRecord
 from brski.pki.extensions import domain_id
 from brski.pki.keys import spki_sha256
 from brski.telemetry.audit_log import AuditLog
+from brski.voucher.rules import check_request_date
 from brski.voucher.serialization import VoucherSerialization
 from brski.voucher.yang_json import encode_voucher
 from masa_stub.audit import USUAL_AUDIT, AuditPolicy, audit_log_for, check_may_ask
@@ -122,6 +123,7 @@ class MASA:
         return Answer(body=signed, media_type=media_type)
 
     async def _issue(self, body: bytes, received: Received) -> tuple[Entry, bytes]:
+        check_request_date(received.asked.request, now=received.now)
         namesakes = await self._records.find(None, received.asked.request.serial_number)
         record = select_record(namesakes, received.asked)
         check_not_refused(record, self._policy)

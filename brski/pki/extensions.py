@@ -14,6 +14,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, TypeVar
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from brski import registry
 from brski.errors import Malformed
@@ -25,6 +26,9 @@ KEY_IDENTIFIER_OCTETS: Final = 20
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 _MASA_URL: Final = x509.ObjectIdentifier(registry.ID_PE_MASA_URL)
+_CLIENT_USAGES: Final = frozenset(
+    {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+)
 _AKI_LIMIT: Final = 1024
 _MASA_URL_LIMIT: Final = 512
 _URL: Final = re.compile(
@@ -271,6 +275,15 @@ def has_extended_key_usage(certificate: x509.Certificate, oid: str) -> bool:
     """
     usage = _extension(certificate, x509.ExtendedKeyUsage)
     return usage is not None and x509.ObjectIdentifier(oid) in usage
+
+
+def may_be_a_client(certificate: x509.Certificate) -> bool:
+    """Whether the certificate's extended key usages, if it has any, let it be a TLS client's.
+
+    RFC 5280 §4.2.1.12.
+    """
+    usage = _extension(certificate, x509.ExtendedKeyUsage)
+    return usage is None or not _CLIENT_USAGES.isdisjoint(usage)
 
 
 def hardware_module_name(hardware_type: str, serial_number: bytes) -> x509.OtherName:

@@ -10,9 +10,10 @@ RFC 8366 §5.3; RFC 8995 §5.2 to §5.6.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
+from typing import Final
 
 from cryptography import x509
 
@@ -38,6 +39,24 @@ from brski.voucher.comparisons import (
 from brski.voucher.key_references import Form, KeyReference, pin_of, proximity_of
 from brski.voucher.model import Assertion, Voucher, VoucherRequest
 from brski.voucher.rule import Rule
+
+REQUEST_AGE: Final = timedelta(days=30)  # ours: a pledge asks again for four days (RFC 8995 §5.6)
+REQUEST_AHEAD: Final = timedelta(days=1)  # ours
+
+
+def check_request_date(request: VoucherRequest, *, now: datetime) -> None:
+    """Raise if *request* says that it was made at a time that nobody can mean.
+
+    Freshness is the nonce's. But a request may be sent again for days, and its maker's clock need
+    not be good: thirty days in the past and a day in the future are believed.
+
+    Raises:
+        CreatedOnOutOfWindow: longer ago, or further ahead; none at all passes.
+
+    RFC 8995 §5.2, §5.6.
+    """
+    check_created_on(request.created_on, now=now, past=REQUEST_AGE, future=REQUEST_AHEAD)
+
 
 # -- the registrar ---------------------------------------------------------------------------------
 

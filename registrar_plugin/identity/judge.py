@@ -25,7 +25,12 @@ from brski.errors import (
     SerialNumberMismatch,
 )
 from brski.idevid.record import DeviceRecord, DeviceStatus
-from brski.pki.extensions import authority_key_identifier, idevid_issuer_of, key_identifier
+from brski.pki.extensions import (
+    authority_key_identifier,
+    idevid_issuer_of,
+    key_identifier,
+    may_be_a_client,
+)
 from brski.pki.keys import certificate_der, parse_certificate, spki_of
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.policy import Manufacturer
@@ -66,7 +71,7 @@ def judge_chain(
 
     Raises:
         ChainInvalid: no path, or one out of its validity at *now*; the leaf's own is passed over
-            where the manufacturer's policy says so.
+            where the manufacturer's policy says so. Or the leaf is for other uses than a client's.
         IDevIDIssuerMismatch: the AuthorityKeyIdentifier is neither of the issuer's key nor listed.
         Malformed: no serial number where this manufacturer writes it.
 
@@ -75,6 +80,11 @@ def judge_chain(
     path = manufacturer.anchors.validate(
         leaf, intermediates, at=now, ignore_leaf_expiry=manufacturer.ignore_idevid_expiry
     )
+    if not may_be_a_client(leaf):
+        raise ChainInvalid(
+            "the IDevID's extended key usages do not let it be a TLS client's",
+            section="RFC 5280 §4.2.1.12",
+        )
     check_issuer(path, manufacturer.issuers)
     device = DeviceKey(idevid_issuer_of(leaf), manufacturer.serial_number_of(leaf))
     return Established(manufacturer=manufacturer, path=path, device=device)

@@ -29,7 +29,7 @@ from brski.errors import (
 from brski.idevid.assertion import is_asserted, read_assertion
 from brski.idevid.record import DeviceRecord, Presentation
 from brski.pki.keys import spki_of
-from brski.voucher.rules import check_pledge_request
+from brski.voucher.rules import check_pledge_request, check_request_date
 from brski.voucher.serialization import VoucherSerialization
 from registrar_plugin.identity.announced import Announced, announced_devices
 from registrar_plugin.identity.budget import RateBudget
@@ -141,6 +141,7 @@ class IdentityVerifier:
             SerialNumberMismatch: request and certificate name different devices.
             ProximityMismatch: the request is for another registrar (RFC 8995 §5.2: 401, close).
             NonceMismatch: the request has no nonce.
+            CreatedOnOutOfWindow: its created-on is of another month, or of tomorrow.
             Unavailable: a manufacturer that could know the device did not answer.
             DeviceUnknown, KeyMismatch, CertificateMismatch, DeviceRevoked, DeviceAmbiguous:
                 :data:`IDENTITY_REFUSALS`; the pledge must not learn which.
@@ -159,6 +160,7 @@ class IdentityVerifier:
         request = signed.voucher_request()
         claim = self._claim(presented, now)
         check_pledge_request(request, serial_number=claim.serial_number, registrar_certificate=ours)
+        check_request_date(request, now=now)
         identified = await self._identify(claim, now=now)
         established = identified.established
         return VerifiedIDevID(

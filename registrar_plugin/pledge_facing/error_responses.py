@@ -27,6 +27,7 @@ BRSKI_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
     errors.KeyNotAllowed: 403,
     errors.SignatureInvalid: 403,  # §5.6: bad signature
     errors.ChainInvalid: 403,
+    errors.CreatedOnOutOfWindow: 403,  # §5.6: stale
     errors.SerialNumberMismatch: 403,
     errors.TooLarge: 413,
     errors.SlowPeer: 408,

@@ -138,7 +138,6 @@ def pledge_request(
         "serial_number": serial_number,
         "assertion": Assertion.PROXIMITY,
         "nonce": NONCE,
-        "created_on": pki.NOW,
         "proximity_registrar_cert": certificate_der(registrar),
     }
     payload = encode_voucher_request(VoucherRequest(**values | changes))
