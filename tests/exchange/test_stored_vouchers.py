@@ -28,6 +28,7 @@ from device_client.pledge.states import Result
 from masa_stub.issue import IssuePolicy
 from registrar_plugin.registrar import VoucherAnswer
 from registrar_plugin.settings import StoredVoucherSettings
+from registrar_plugin.store.sqlite_vouchers import SQLiteStoredVouchers
 from registrar_plugin.stored_vouchers.shelf import Use
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
@@ -106,6 +107,30 @@ async def test_a_silent_masa_gets_the_same_octets_again(tmp_path: Path) -> None:
         assert first == second
         steps = [(line.details["step"], line.outcome) for line in await lines(world)]
         assert steps[2] == ("answer", Outcome.REFUSED)
+
+
+async def test_what_was_to_be_signed_is_what_is_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails between intent and signature: nothing goes out, and later the same octets."""
+    async with make_world(tmp_path, issue=LONG) as world:
+        device = await sold(world)
+        with monkeypatch.context() as failing:
+
+            async def fails(*_: object) -> None:
+                raise Unavailable("the disk is full")
+
+            failing.setattr(SQLiteStoredVouchers, "change", fails)
+            with pytest.raises(Unavailable, match="disk"):
+                await world.fetch(device)
+        intended = await world.stored.latest(device.key)
+        assert intended is not None
+        assert (intended.request, world.wire.sent) == (None, [])
+        began = world.clock()
+        world.clock.forward(hours=1)
+        await world.fetch(device)
+        assert request_in(world.wire.sent[0]).created_on == began
+        assert [line.details["step"] for line in await lines(world)].count("intent") == 1
 
 
 @pytest.mark.requirement("REG-27")
