@@ -37,7 +37,9 @@ from registrar_plugin.identity import verify
 from registrar_plugin.store import statements
 from registrar_plugin.store.sqlite import SQLiteJournal
 from tests.kit import invariants, pki
-from tests.kit.town import GATES, MAKERS, SERIALS, Party, Town
+from tests.kit.town import Town
+from tests.kit.town_ground import GATES, MAKERS, SERIALS
+from tests.kit.townspeople import Party
 
 T = TypeVar("T")
 
