@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from brski_lab.cli import main
 from tests.kit.programs import require_library, require_program
 from tests.kit.tee import is_root
 
@@ -100,6 +101,33 @@ def test_each_has_the_key_that_it_is_said_to_have(kept: tuple[Path, dict[str, An
     others = [p for p in document["pledges"] if p["device"] != "tpm"]
     assert {p["profile"] for p in others} == {"hmac-drbg-p256"}
     assert [p["device"] for p in others] == ["fuse"] * 5 + ["tee"] + ["fuse"] * 6
+
+
+@pytest.mark.parametrize("serial_number", ["SN-0001", "SN-0002"])
+def test_the_tools_agree_with_what_happened(
+    kept: tuple[Path, dict[str, Any]],
+    serial_number: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`inspect` finds nothing wrong in what was kept, and `verify` accepts it, rule by rule."""
+    folder, _ = kept
+    device, anchors = folder / serial_number, folder / "anchors"
+    for path in sorted(device.iterdir()):
+        assert main(["inspect", "--json", str(path)]) == 0
+        for artifact in json.loads(capsys.readouterr().out)["artifacts"]:
+            assert artifact["stopped"] is None
+            assert not [each for each in artifact["findings"] if "refused" in each["text"]]
+    given = ["--idevid", str(device / "idevid.pem"), "--json"]
+    voucher = ["verify", "voucher", str(device / "voucher.cms")]
+    asked = ["--request", str(device / "registrar-voucher-request.cms")]
+    assert main([*voucher, *asked, "--anchor", str(anchors / "masa.pem"), *given]) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert {step["rule"]: step["outcome"] for step in steps}["nonce"] == "ok"
+    assert main([*voucher, *asked, "--anchor", str(anchors / "owner-ca.pem"), *given]) == 1
+    capsys.readouterr()
+    request = ["verify", "voucher-request", str(device / "pledge-voucher-request.cms"), *given]
+    assert main([*request, "--anchor", str(anchors / "oem-root.pem")]) == 0
+    capsys.readouterr()
 
 
 def test_devices_with_a_tpm_onboard(kept: tuple[Path, dict[str, Any]]) -> None:
