@@ -15,7 +15,7 @@ from cryptography import x509
 from brski.errors import ChainInvalid
 from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import has_extended_key_usage
-from brski.pki.keys import spki_of, spki_sha256
+from brski.pki.keys import spki_sha256
 from brski.registry import ID_KP_CMC_RA
 from masa_stub.revocation import check_revocation
 
@@ -105,6 +105,9 @@ def _path(customer: Customer, chain: Chain, at: datetime) -> tuple[x509.Certific
 
 
 def _place_below(path: Chain, chain: Chain) -> int:
-    """The highest place in *chain* whose key the configured anchor is, or has certified."""
-    keys = set(map(spki_of, path))
-    return max(place for place, each in enumerate(chain) if spki_of(each) in keys)
+    """The highest place in *chain* whose certificate is of *path*, octet for octet.
+
+    The message's signature does not cover the certificates beside it: one with the anchor's key
+    and other dates would be somebody's own word.
+    """
+    return max(place for place, each in enumerate(chain) if each in path)

@@ -12,8 +12,13 @@ from datetime import datetime
 from cryptography import x509
 
 from brski.errors import ChainInvalid, DomainNotTrusted
-from brski.pki.chain import TrustAnchors
-from brski.pki.extensions import decode_idevid_issuer, has_extended_key_usage
+from brski.pki.chain import TrustAnchors, is_self_signed
+from brski.pki.extensions import (
+    authority_key_identifier,
+    decode_idevid_issuer,
+    has_extended_key_usage,
+    subject_key_identifier,
+)
 from brski.pki.keys import public_key_of_certificate
 from brski.registry import ID_KP_CMC_RA
 from brski.voucher.model import VoucherRequest
@@ -50,6 +55,7 @@ def open_registrar_request(signed: Signed, *, now: datetime) -> RegistrarRequest
         TrustAnchors(chain[-1:]).validate(chain[0], chain[1:-1], at=now)
     elif not chain[0].not_valid_before_utc <= now <= chain[0].not_valid_after_utc:
         raise ChainInvalid("the registrar's certificate has expired", section="RFC 8995 §5.5.2")
+    _check_top(chain[-1])
     if not has_extended_key_usage(chain[0], ID_KP_CMC_RA):
         raise DomainNotTrusted(
             "the signer's certificate lacks id-kp-cmcRA, so it is no registrar's",
@@ -62,3 +68,16 @@ def open_registrar_request(signed: Signed, *, now: datetime) -> RegistrarRequest
         chain=chain,
         idevid_issuer=None if issuer is None else decode_idevid_issuer(issuer),
     )
+
+
+def _check_top(certificate: x509.Certificate) -> None:
+    """A root is signed by itself, whatever name it gives its issuer; of a CA below one, which came
+    without it, nothing can be said.
+    """
+    authority = authority_key_identifier(certificate)
+    is_root = authority is not None and authority == subject_key_identifier(certificate)
+    if is_root and not is_self_signed(certificate):
+        raise ChainInvalid(
+            "the top of the registrar's chain is a root that has not signed itself",
+            section="RFC 8995 §5.5.2",
+        )
