@@ -50,6 +50,7 @@ async def test_serial_numbers_are_not_tried_out(tmp_path: Path, path: str) -> No
         assert all(refusal.code != "too-many-requests" for refusal in refusals)
 
 
+@pytest.mark.requirement("SEC-5")
 async def test_claims_in_great_number_are_slowed(tmp_path: Path) -> None:
     """From one address, under however many domains."""
     rates = RegistrarRates(
