@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from brski.pki.signer import Signer
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
+from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_server.budget import ClientBudget
 from registrar_plugin.est_server.enrolling import Enrolling
 from registrar_plugin.est_server.generating import Generating
 from registrar_plugin.est_server.issuing import Issuer
@@ -92,11 +94,27 @@ class ESTServer:
 
     Args:
         desks: by label; the default one's is empty, and it is there.
+        budget: of each client; None: as often as it likes.
     """
 
-    def __init__(self, desks: Mapping[str, Desk], issuances: Issuances) -> None:
+    def __init__(
+        self,
+        desks: Mapping[str, Desk],
+        issuances: Issuances,
+        budget: ClientBudget | None = None,
+    ) -> None:
         self._desks = desks
         self._issuances = issuances
+        self._budget = budget
+
+    def count(self, connection: PledgeConnection) -> None:
+        """Count a certificate request of whoever is at the other end.
+
+        Raises:
+            TooManyRequests: it has asked too often.
+        """
+        if self._budget is not None:
+            self._budget.take(connection)
 
     def desk(self, label: str) -> Desk | None:
         """The desk of *label*, or None where there is no such label."""

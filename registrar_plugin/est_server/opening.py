@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 from brski.edge.adapters import open_adapter
 from brski.errors import SettingsError
 from brski.pki.signer import Signer
+from brski.rates import Rate
 from registrar_plugin.adapters import CA_BACKENDS
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_server.budget import ClientBudget
 from registrar_plugin.est_server.desks import Desk, ESTServer, make_desk
 from registrar_plugin.est_server.settings import ESTProfileSettings, ESTSettings
 from registrar_plugin.known_devices import KnownDevices
@@ -69,7 +72,9 @@ def open_est_server(
             clerk=clerk,
             signer=signer,
         )
-    return ESTServer(desks, issuances)
+    per_s = settings.requests_per_s_and_client
+    rate = Rate(per_s=per_s, burst=max(10.0, 10 * per_s))
+    return ESTServer(desks, issuances, ClientBudget(clock=time.monotonic, rate=rate))
 
 
 def profile_of(settings: ESTProfileSettings) -> EnrollmentProfile:

@@ -154,6 +154,7 @@ _DEVICE_SUBJECT: Final = (
 class ESTSettings(Settings):
     """``[est]``"""
 
+    requests_per_s_and_client: float = Field(default=5, gt=0, le=10_000)
     profile: tuple[ESTProfileSettings, ...] = ()
 
     @model_validator(mode="after")

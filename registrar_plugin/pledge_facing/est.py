@@ -113,6 +113,7 @@ async def _issue(request: web.Request, desk: Desk, operation: Operation) -> web.
 async def _certificate_request(request: web.Request) -> tuple[PledgeConnection, bytes]:
     """Who posts it, and the DER of what is posted."""
     connection = connection_of(request, with_binding=True)
+    request.app[EST_SERVER].count(connection)
     if request.content_type != PKCS10:
         raise UnknownFormat(
             f"a certificate request of type {request.content_type!r} is not understood",

@@ -51,6 +51,7 @@ from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
+from registrar_plugin.est_server.budget import ClientBudget
 from registrar_plugin.est_server.desks import ESTServer, make_desk
 from registrar_plugin.est_server.enrolling import Enrolling
 from registrar_plugin.est_server.renewing import Renewing
@@ -439,6 +440,7 @@ async def make_world(
     other_records: Records | None = None,
     domain: tuple[pki.Entity, pki.Entity] | None = None,
     labelled: Mapping[EnrollmentProfile, CABackend] = {},
+    est_budget: ClientBudget | None = None,
 ) -> AsyncIterator[World]:
     """Open everybody in *folder*; what a test wants otherwise has a name.
 
@@ -567,7 +569,7 @@ async def make_world(
         )
         for each, its_ca in {profile: default_ca, **labelled}.items()
     }
-    est, est_desk = ESTServer(desks, issuances), desks[profile.label]
+    est, est_desk = ESTServer(desks, issuances, est_budget), desks[profile.label]
     completers = {
         IntentKind.REGISTRAR_VOUCHER_REQUEST: registrar.take_up,
         IntentKind.LDEVID: est.take_up,
