@@ -164,7 +164,7 @@ async def test_strangers_get_their_status(tmp_path: Path) -> None:
         reply = await curl.post(root + SIMPLE_ENROLL, b"x", media_type=JSON, shown=device)
         assert reply.status == 415
 
-        for path in ("/.well-known/brski/other", "/.well-known/est/fullcmc", "/elsewhere"):
+        for path in ("/.well-known/brski/other", "/.well-known/est/other", "/elsewhere"):
             assert (await curl(root + path)).status == 404
         for path in (REQUEST_VOUCHER, SIMPLE_ENROLL):
             reply = await curl(root + path)
