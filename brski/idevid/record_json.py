@@ -209,7 +209,7 @@ def _object(value: object, what: str) -> dict[str, object]:
 
 def _check_members(value: dict[str, object], expected: frozenset[str], what: str) -> None:
     if value.keys() != expected:
-        odd = ", ".join(sorted(value.keys() ^ expected))
+        odd = ", ".join(map(ascii, sorted(value.keys() ^ expected)))
         raise Malformed(f"{what} with members missing or unknown: {odd[:200]}")
 
 

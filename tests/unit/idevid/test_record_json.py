@@ -288,3 +288,13 @@ def test_what_is_no_issuer_is_refused(text: str) -> None:
     """27 characters have two spare bits, which must be zero: one spelling for one issuer."""
     with pytest.raises(Malformed):
         decode_issuer(text)
+
+
+def test_names_that_the_service_made_up_are_escaped_in_the_reason() -> None:
+    """It goes into the registrar's log: one line, whatever the names of members are."""
+    document = json.loads(DOCUMENT)
+    document["devices"][0]["\x1b[2J\n\u202e"] = 1
+    with pytest.raises(Malformed) as refusal:
+        decode_records(json.dumps(document).encode())
+    assert refusal.value.reason.isprintable()
+    assert r"'\x1b[2J\n\u202e'" in refusal.value.reason
