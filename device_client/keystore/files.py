@@ -5,15 +5,17 @@ How they change together: :mod:`device_client.keystore.generations`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
-from brski.errors import StateError
+from brski.errors import KeyNotAllowed, StateError
 from brski.est.requirements import KeyRequirement
 from brski.pki.keys import (
+    check_public_key,
     encode_spki,
     spki_of,
 )
@@ -144,7 +146,8 @@ class FileKeystore:
         """Return the CSR of a renewal; see the port."""
         files, state = self._enrolled()
         wanted = {RENEWAL: renewal.value, **_renewal_fields(purpose)}
-        if all(state.get(name) == value for name, value in wanted.items()):
+        begun = all(state.get(name) == value for name, value in wanted.items())
+        if begun and self._may_finish(files):
             return needed(files, NEXT_CSR)
         kept = {name: data for name, data in files.items() if name not in (NEXT_KEY, NEXT_CSR)}
         reference = needed(files, KEY)
@@ -167,6 +170,17 @@ class FileKeystore:
             "registrar": str(enrollment.origin),
         }
         self._files.write({STATE: encode_state(now), KEY: key, **enrollment_files(enrollment)})
+
+    def _may_finish(self, files: Mapping[str, bytes]) -> bool:
+        """Whether the CSR of a renewal still has its key: a certificate for a damaged one would
+        supersede the LDevID that is there, and be of no use.
+        """
+        try:
+            kept = self._keys.signer(files.get(NEXT_KEY) or needed(files, KEY)).public_key
+            asked = x509.load_der_x509_csr(needed(files, NEXT_CSR))
+            return encode_spki(kept) == encode_spki(check_public_key(asked.public_key()))
+        except (StateError, ValueError, UnsupportedAlgorithm, KeyNotAllowed):
+            return False
 
     def _enrolled(self) -> tuple[dict[str, bytes], dict[str, object]]:
         files = self._files.read()

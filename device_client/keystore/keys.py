@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
@@ -36,7 +37,7 @@ class FileKeys:
         try:
             key = serialization.load_pem_private_key(reference, password=None)
             private_key = check_private_key(key)
-        except (ValueError, TypeError, KeyUnusable) as err:
+        except (ValueError, TypeError, UnsupportedAlgorithm, KeyUnusable) as err:
             raise StateError("the LDevID's key is not a private key of ours") from err
         return KeySigner(private_key, chain)
 

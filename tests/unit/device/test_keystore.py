@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -288,6 +289,35 @@ def test_the_same_renewal_brings_the_same_octets(enrolled: FileKeystore) -> None
     )
     renew(enrolled, Renewal.SAME_KEY, wanted)
     assert "next-ldevid-key.pem" not in files_of(enrolled)
+
+
+@pytest.mark.parametrize("name", ["next-ldevid-key.pem", "next-csr.der"])
+@pytest.mark.parametrize("damaged", [None, b"", b"damaged", "cut", "another"])
+def test_a_renewal_whose_key_is_damaged_begins_anew(
+    enrolled: FileKeystore, name: str, damaged: Any
+) -> None:
+    """A CSR that goes out without its key would cost the LDevID that is there."""
+    csr = renew(enrolled, Renewal.FRESH_KEY, key=NEXT_KEY)
+    whole = files_of(enrolled)[name].read_bytes()
+    others = {"cut": whole[:-40], "another": FileKeys().make(P256)}
+    damage(enrolled, name, others[damaged] if isinstance(damaged, str) else damaged)
+    assert enrolled.ldevid().chain == ENROLLMENT.ldevid_chain
+    fresh = pki.make_key()
+    again = renew(enrolled, Renewal.FRESH_KEY, key=fresh)
+    assert again != csr
+    assert parse_csr(again).spki == encode_spki(fresh.public_key())
+
+
+def test_a_key_of_no_kind_that_we_know_is_told(enrolled: FileKeystore) -> None:
+    """As damage, and not by the library's own error."""
+    pem = files_of(enrolled)["ldevid-key.pem"].read_bytes()
+    octets = bytearray(base64.b64decode(b"".join(pem.splitlines()[1:-1])))
+    octets[octets.index(bytes.fromhex("2a8648ce3d0201")) + 5] ^= 1
+    lines = pem.splitlines(keepends=True)
+    body = base64.encodebytes(bytes(octets))
+    damage(enrolled, "ldevid-key.pem", lines[0] + body + lines[-1])
+    with pytest.raises(StateError, match="not a private key"):
+        enrolled.load()
 
 
 def test_a_renewed_ldevid_for_another_key_is_refused(enrolled: FileKeystore) -> None:
