@@ -24,7 +24,7 @@ from tests.exchange.test_pledge import Altering, Exchange
 from tests.kit.masa_site import ROOT, Site, masa_site
 from tests.kit.world import Device, World, make_world
 
-TIMEOUT_S = 0.5
+SILENT = frozenset({Fault.HALF_OPEN, Fault.SLOW})  # the registrar has to give up by itself
 JUDGED = frozenset(  # logs that say something, which is bad
     {Fault.AUDIT_STRANGER, Fault.AUDIT_NONCELESS, Fault.AUDIT_CUT, Fault.AUDIT_NONE}
 )
@@ -51,7 +51,10 @@ class Lab:
 
 
 @asynccontextmanager
-async def lab(folder: Path, plan: FaultPlan | None = None) -> AsyncIterator[Lab]:
+async def lab(
+    folder: Path, plan: FaultPlan | None = None, *, fault: Fault | None = None
+) -> AsyncIterator[Lab]:
+    """The registrar waits ten seconds for its MASA; half of one where *fault* is silence."""
     plan = plan or FaultPlan("a seed")
     async with (
         make_world(folder) as world,
@@ -60,7 +63,7 @@ async def lab(folder: Path, plan: FaultPlan | None = None) -> AsyncIterator[Lab]
         access = MASAAccess(
             context=https_client_context([ROOT.certificate]),
             hosts=frozenset({f"localhost:{site.port}"}),
-            timeout_s=TIMEOUT_S,
+            timeout_s=0.5 if fault in SILENT else 10.0,
         )
         world.wire.link = HTTPMASALink({"acme": access, "bolt": access})
         try:
@@ -84,7 +87,7 @@ async def test_a_fault_at_requestvoucher(
     tmp_path: Path, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As often as the pledge asks; then the MASA behaves, and the device enrolls."""
-    async with lab(tmp_path) as masa:
+    async with lab(tmp_path, fault=fault) as masa:
         device = masa.device()
         masa.plan.arm(Arm(fault=fault, left=1000, serial_number=device.serial_number))
         with caplog.at_level(logging.WARNING):
@@ -124,7 +127,7 @@ async def test_a_fault_at_requestauditlog(
     """The pledge has its voucher, and no certificate: for good where the log was read and is bad,
     else until it can be read.
     """
-    async with lab(tmp_path) as masa:
+    async with lab(tmp_path, fault=fault) as masa:
         with caplog.at_level(logging.WARNING):
             exchange = Exchange(masa.world, masa.device())
             exchange.down = arming(masa.plan, Arm(fault=fault, left=2))
