@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -26,11 +27,21 @@ from registrar_plugin.store.sqlite_revocation import SQLiteWithdrawals
 from registrar_plugin.telemetry.events import Event, EventKind
 
 
+class Given(enum.StrEnum):
+    """The reasons that a person can have; that one is superseded, a renewal says."""
+
+    UNSPECIFIED = Reason.UNSPECIFIED.value
+    KEY_COMPROMISE = Reason.KEY_COMPROMISE.value
+    AFFILIATION_CHANGED = Reason.AFFILIATION_CHANGED.value
+    CESSATION_OF_OPERATION = Reason.CESSATION_OF_OPERATION.value
+    PRIVILEGE_WITHDRAWN = Reason.PRIVILEGE_WITHDRAWN.value
+
+
 def revoke(
     serial_number: Annotated[str, typer.Argument(help="Of the device.")],
     settings: SettingsFile = USUAL,
     issuer: Issuer = None,
-    reason: Annotated[Reason, typer.Option(help="What the list says.")] = Reason.UNSPECIFIED,
+    reason: Annotated[Given, typer.Option(help="What the list says.")] = Given.UNSPECIFIED,
     note: Annotated[str, typer.Option(help="Why, for those who read the journal.")] = "",
     as_json: AsJSON = False,
 ) -> int | None:
@@ -43,7 +54,7 @@ def revoke(
         device = the_one(await opened.devices(serial_number), serial_number, issuer)
         at = datetime.now(UTC)  # noqa: TID251 - the edge
         by = operator()
-        revocation = Revocation(device=device, at=at, reason=reason, by=by, note=note)
+        revocation = Revocation(device=device, at=at, reason=Reason(reason), by=by, note=note)
         return revocation, await SQLiteWithdrawals(opened.writer).revoke(
             revocation, _event(revocation)
         )

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from brski.pki.names import ldevid_subject
+from registrar_plugin.ca_backend.crl import Reason
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.ca_backend.port import LDevIDRequest
 from registrar_plugin.cli import main
@@ -155,6 +156,20 @@ def test_what_is_not_there_is_not_revoked(files: Files, said: list[str], code: i
     """An unknown device, reason or issuer."""
     enroll(files, ONE)
     assert run(files, *said) == code
+
+
+@pytest.mark.parametrize("reason", [each for each in Reason if each is not Reason.SUPERSEDED])
+def test_each_reason_is_in_the_list(files: Files, reason: Reason) -> None:
+    (number,) = enroll(files, ONE)
+    assert run(files, "revoke", "SN-1", "--reason", reason.value) == 0
+    assert run(files, "ca", "crl") == 0
+    assert listed(files.folder / "owner.crl") == {number}
+
+
+def test_what_a_renewal_says_is_no_persons_reason(files: Files) -> None:
+    """It would be listed as renewals are: by default not at all."""
+    enroll(files, ONE)
+    assert run(files, "revoke", "SN-1", "--reason", "superseded") == 2
 
 
 def test_no_table_no_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
