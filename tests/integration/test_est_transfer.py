@@ -71,7 +71,7 @@ async def test_an_error_is_text_that_names_the_rule(tmp_path: Path) -> None:
     async with make_world(tmp_path) as world, est_site(world, tmp_path) as site:
         device = await onboarded(world)
         csr = world.csr(device)
-        unpadded = base64.b64encode(csr).rstrip(b"=") + b"A"
+        unpadded = base64.b64encode(csr)[:-1]
         for body in (csr, unpadded, b"", b"{}", pem(csr) + pem(csr), pem(csr, "CERTIFICATE")):
             reply = await site.post("/simpleenroll", body, *shown(site, device))
             assert reply.status == 400
