@@ -31,12 +31,13 @@ demo: $(STAMP) ## from a vendor's seed to enrolled devices, on loopback
 test: $(STAMP) ## every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
-check: $(STAMP) ## the fast gates: format, lint, types, import contracts, spelling
+check: $(STAMP) ## the fast gates: format, lint, types, import contracts, spelling, traceability
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/python -m tests.kit.check_traceability
 
 conformance: $(STAMP) ## every test, and docs/conformance.md from what they show
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --conformance docs/conformance.md $(PYTEST_ARGS)

@@ -140,3 +140,32 @@ def test_marks_are_judged_by_collection_alone(tmp_path: Path) -> None:
     run = _run(tmp_path, "PL-999", "--collect-only", "--traceability")
     assert run.returncode == 1
     assert "PL-999: a test is marked" in run.stdout
+
+
+@pytest.mark.parametrize(("id_", "code"), [("PL-4", 1), ("PL-999", 1)])
+def test_the_gate_tells_faults_alone(id_: str, code: int, tmp_path: Path) -> None:
+    """A handful of tests shows next to nothing: whoever lacks a test is told, and only that."""
+    (tmp_path / "conftest.py").write_text(_SUITE)
+    (tmp_path / "test_it.py").write_text(_TESTS.replace("{id}", id_))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.kit.check_traceability",
+            str(tmp_path),
+            f"--rootdir={tmp_path}",
+            "-c",
+            "/dev/null",
+            "-p",
+            "no:cacheprovider",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=DOCS.parent,
+    )
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert "PL-5: neither a test nor a line" in done.stderr
+    assert ("PL-999: a test is marked" in done.stderr) is (id_ == "PL-999")
+    assert "::" not in done.stderr
