@@ -49,7 +49,7 @@ def test_its_comments_tell_the_defaults(conf: Path) -> None:
     usual = load_settings(conf, OEMSettings)
     text, count = re.subn(r"(?m)^# (?=[a-z_]+ = )", "", conf.read_text())
     conf.write_text(text)
-    assert count == 13
+    assert count == 14
     assert load_settings(conf, OEMSettings) == usual
 
 
