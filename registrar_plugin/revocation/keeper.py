@@ -15,7 +15,7 @@ from typing import Final
 
 from cryptography import x509
 
-from brski.errors import OnboardingError, StateError
+from brski.errors import StateError
 from registrar_plugin.ca_backend.crl import PublishedCRL, Reason, RevokedCertificate, parse_crl
 from registrar_plugin.ca_backend.port import CRLSigner
 from registrar_plugin.clerk import Clerk
@@ -90,11 +90,11 @@ class CRLKeeper:
             return current
 
     async def keep(self, *, poll_s: float = POLL_S) -> None:
-        """Refresh until cancelled; a failure is logged and tried again."""
+        """Refresh until cancelled; a failure, foreseen or not, is logged and tried again."""
         while True:
             try:
                 await self.refresh()
-            except OnboardingError as err:
+            except Exception as err:  # else the list would grow old unseen
                 log.exception("revocation list not renewed", extra={"reason": str(err)})
             await asyncio.sleep(poll_s)
 

@@ -408,3 +408,23 @@ async def test_every_list_is_in_the_journal(world: World) -> None:
     stored = await world.journal.certificate_by_digest(digest)
     assert stored is not None
     assert stored.state == "revoked"
+
+
+async def test_whatever_fails_the_list_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault that nobody foresaw is told, and does not end the keeping."""
+    keeper, again = Lists(world).keeper(), asyncio.Event()
+    failures = [ValueError("unforeseen")]
+
+    async def refresh() -> None:
+        if failures:
+            raise failures.pop()
+        again.set()
+
+    monkeypatch.setattr(keeper, "refresh", refresh)
+    task = asyncio.create_task(keeper.keep(poll_s=0.0))
+    async with asyncio.timeout(10):
+        await again.wait()
+    task.cancel()
+    assert "revocation list not renewed" in caplog.text
