@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from brski.errors import KeyNotAllowed
 from brski.pki import der
+from brski.pki.cms_algorithms import KEY_AGREEMENT, KEY_WRAP, OAEP_SHA256, algorithm
 from brski.pki.extensions import key_identifier
 from brski.pki.keys import certificate_der, encode_spki
 from brski.pki.signatures import digest_algorithm, signature_algorithm
@@ -28,17 +29,12 @@ from brski.pki.signer import PublicKey, Signer
 from brski.registry import (
     AES128_CBC,
     AES256_GCM,
-    AES256_WRAP,
-    DH_SINGLE_PASS_STD_DH_SHA256_KDF,
     ID_AUTH_ENVELOPED_DATA,
     ID_CONTENT_TYPE,
     ID_CT_ASYMMETRIC_KEY_PACKAGE,
     ID_EC_PUBLIC_KEY,
     ID_ENVELOPED_DATA,
     ID_MESSAGE_DIGEST,
-    ID_MGF1,
-    ID_RSAES_OAEP,
-    ID_SHA256,
     ID_SIGNED_DATA,
 )
 
@@ -89,7 +85,7 @@ def sign_key_package(pkcs8: bytes, signer: Signer) -> bytes:
     """
     package = der.encode(der.SEQUENCE, pkcs8)
     digest_oid, hash_name = digest_algorithm(signer.public_key)
-    digest = _algorithm(digest_oid)
+    digest = algorithm(digest_oid)
     content_type = der.encode_oid(ID_CT_ASYMMETRIC_KEY_PACKAGE)
     attributes = b"".join(
         sorted(
@@ -145,7 +141,7 @@ def envelope(
     content = der.encode(
         der.SEQUENCE,
         der.encode_oid(ID_SIGNED_DATA),
-        _algorithm(cipher, parameters),
+        algorithm(cipher, parameters),
         der.encode(0x80, ciphertext),
     )
     authenticated = cipher == AES256_GCM
@@ -181,7 +177,7 @@ def _recipient_info(recipient: PublicKey, randomness: Randomness) -> tuple[bytes
     if isinstance(recipient, rsa.RSAPublicKey):
         wrapped = der.encode(der.OCTET_STRING, recipient.encrypt(randomness.content_key, _OAEP))
         named = der.encode(0x80, identifier)
-        return der.encode(der.SEQUENCE, der.encode_integer(2), named, _OAEP_SHA256, wrapped), 2
+        return der.encode(der.SEQUENCE, der.encode_integer(2), named, OAEP_SHA256, wrapped), 2
     sender = randomness.ephemeral
     assert isinstance(recipient, ec.EllipticCurvePublicKey)  # noqa: S101 - check_recipient has seen it
     assert sender is not None  # noqa: S101 - the caller's, on this curve
@@ -189,14 +185,14 @@ def _recipient_info(recipient: PublicKey, randomness: Randomness) -> tuple[bytes
     wrapped = der.encode(der.OCTET_STRING, keywrap.aes_key_wrap(wrapping, randomness.content_key))
     point = sender.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     originator = der.encode(
-        0xA1, _algorithm(ID_EC_PUBLIC_KEY), der.encode(der.BIT_STRING, b"\x00", point)
+        0xA1, algorithm(ID_EC_PUBLIC_KEY), der.encode(der.BIT_STRING, b"\x00", point)
     )
     named = der.encode(0xA0, der.encode(der.OCTET_STRING, identifier))
     info = der.encode(
         0xA1,
         der.encode_integer(3),
         der.encode(0xA0, originator),
-        _AGREEMENT,
+        KEY_AGREEMENT,
         der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, named, wrapped)),
     )
     return info, 2
@@ -206,7 +202,7 @@ def _wrapping_key(shared: bytes) -> bytes:
     """The key-encryption key of ECC-CMS-SharedInfo (RFC 5753 §7.2)."""
     info = der.encode(
         der.SEQUENCE,
-        _WRAP,
+        KEY_WRAP,
         der.encode(0xA2, der.encode(der.OCTET_STRING, (256).to_bytes(4, "big"))),
     )
     return X963KDF(algorithm=hashes.SHA256(), length=32, sharedinfo=info).derive(shared)
@@ -222,19 +218,3 @@ def _issuer_and_serial(certificate: x509.Certificate) -> bytes:
 
 def _attribute(oid: str, value: bytes) -> bytes:
     return der.encode(der.SEQUENCE, der.encode_oid(oid), der.encode(der.SET, value))
-
-
-def _algorithm(oid: str, *parameters: bytes) -> bytes:
-    return der.encode(der.SEQUENCE, der.encode_oid(oid), *parameters)
-
-
-_WRAP: Final = _algorithm(AES256_WRAP)
-_AGREEMENT: Final = _algorithm(DH_SINGLE_PASS_STD_DH_SHA256_KDF, _WRAP)
-_OAEP_SHA256: Final = _algorithm(
-    ID_RSAES_OAEP,
-    der.encode(
-        der.SEQUENCE,
-        der.encode(0xA0, _algorithm(ID_SHA256)),
-        der.encode(0xA1, _algorithm(ID_MGF1, _algorithm(ID_SHA256))),
-    ),
-)

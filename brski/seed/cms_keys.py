@@ -24,19 +24,15 @@ from cryptography.hazmat.primitives.serialization import (
 
 from brski.errors import KeyMismatch, KeyNotAllowed, KeyUnusable, Malformed
 from brski.pki import der
+from brski.pki.cms_algorithms import KEY_AGREEMENT, KEY_WRAP, OAEP_SHA256, algorithm
 from brski.pki.extensions import key_identifier
 from brski.pki.keys import check_public_key, encode_spki
 from brski.pki.signer import PublicKey
 from brski.registry import (
     AES256_GCM,
-    AES256_WRAP,
-    DH_SINGLE_PASS_STD_DH_SHA256_KDF,
     ID_AUTH_ENVELOPED_DATA,
     ID_DATA,
     ID_EC_PUBLIC_KEY,
-    ID_MGF1,
-    ID_RSAES_OAEP,
-    ID_SHA256,
 )
 
 MOST_ENVELOPE_OCTETS: Final = 1024  # around the ciphertext: 810 with an RSA-4096 key
@@ -47,22 +43,6 @@ _TAG_OCTETS: Final = 16
 _LEAST_RSA_BITS: Final = 3072  # NIST SP 800-57 part 1: 128 bits of strength
 _OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1)
-
-
-def _algorithm(oid: str, *parameters: bytes) -> bytes:
-    return der.encode(der.SEQUENCE, der.encode_oid(oid), *parameters)
-
-
-_WRAP: Final = _algorithm(AES256_WRAP)
-_AGREEMENT: Final = _algorithm(DH_SINGLE_PASS_STD_DH_SHA256_KDF, _WRAP)
-_OAEP_SHA256: Final = _algorithm(
-    ID_RSAES_OAEP,
-    der.encode(
-        der.SEQUENCE,
-        der.encode(0xA0, _algorithm(ID_SHA256)),
-        der.encode(0xA1, _algorithm(ID_MGF1, _algorithm(ID_SHA256))),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,10 +129,10 @@ class CMSPublicKey:
         wrapped = der.encode(der.OCTET_STRING, envelope.wrapped)
         if isinstance(self._key, rsa.RSAPublicKey):  # KeyTransRecipientInfo
             named = der.encode(0x80, identifier)
-            return der.encode(der.SEQUENCE, der.encode_integer(2), named, _OAEP_SHA256, wrapped)
+            return der.encode(der.SEQUENCE, der.encode_integer(2), named, OAEP_SHA256, wrapped)
         sender = der.encode(
             0xA1,
-            _algorithm(ID_EC_PUBLIC_KEY),
+            algorithm(ID_EC_PUBLIC_KEY),
             der.encode(der.BIT_STRING, b"\x00", envelope.ephemeral),
         )
         named = der.encode(0xA0, der.encode(der.OCTET_STRING, identifier))
@@ -160,7 +140,7 @@ class CMSPublicKey:
             0xA1,
             der.encode_integer(3),
             der.encode(0xA0, sender),
-            _AGREEMENT,
+            KEY_AGREEMENT,
             der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, named, wrapped)),
         )
 
@@ -251,7 +231,7 @@ class CMSPrivateKey:
 def _wrapping_key(shared_secret: bytes) -> bytes:
     """RFC 5753 §7.2: X9.63 with SHA-256 over ECC-CMS-SharedInfo, without user keying material."""
     bits = der.encode(der.OCTET_STRING, (_KEY_OCTETS * 8).to_bytes(4, "big"))
-    info = der.encode(der.SEQUENCE, _WRAP, der.encode(0xA2, bits))
+    info = der.encode(der.SEQUENCE, KEY_WRAP, der.encode(0xA2, bits))
     return X963KDF(hashes.SHA256(), _KEY_OCTETS, info).derive(shared_secret)
 
 
@@ -264,7 +244,7 @@ def _content_info(envelope: _Envelope) -> bytes:
     return der.encode(
         der.SEQUENCE,
         der.encode_oid(ID_DATA),
-        _algorithm(AES256_GCM, parameters),
+        algorithm(AES256_GCM, parameters),
         der.encode(0x80, envelope.ciphertext),
     )
 
