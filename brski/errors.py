@@ -137,6 +137,20 @@ class NotAuthenticated(PeerError):
     """A client certificate is needed and there is none, or not the one of this onboarding."""
 
 
+class PasswordNeeded(NotAuthenticated):
+    """A user name and password would do, and there is none, or not a good one (RFC 7030 §3.2.3).
+
+    Args:
+        realm: what it is asked for; printable ASCII without quotes.
+        claimed: the account that was named, if there is one; not for the peer.
+    """
+
+    def __init__(self, reason: str, *, realm: str, claimed: str = "", section: str = "") -> None:
+        super().__init__(reason, section=section)
+        self.realm = realm
+        self.claimed = claimed
+
+
 class WrongOrder(PeerError):
     """A step came before the one that must precede it (RFC 8995 §5)."""
 

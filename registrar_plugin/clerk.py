@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final
 
-from brski.errors import OnboardingError, VoucherRejected
+from brski.errors import OnboardingError, PasswordNeeded, VoucherRejected
 from brski.telemetry.status import VERSION, Status
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.identity.model import DeviceKey
@@ -143,6 +143,8 @@ class Clerk:
             code=refusal.code,
             details=refusal_details(refusal),
         )
+        if isinstance(refusal, PasswordNeeded) and refusal.claimed:
+            line = replace(line, asserted_serial_number=refusal.claimed)
         log.warning(
             "refused",
             extra={

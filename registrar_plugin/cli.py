@@ -34,6 +34,8 @@ from registrar_plugin.cli_common import (
     AsJSON,
     Issuer,
     SettingsFile,
+    enrolled_under,
+    named,
     tell_ambiguous,
     the_one,
     with_journal,
@@ -189,10 +191,13 @@ def show(
     """Where a device stands."""
 
     async def read(opened: SQLiteJournal) -> tuple[Onboarding, bytes | None]:
-        device = the_one(await opened.devices(serial_number), serial_number, issuer)
+        device = the_one(await enrolled_under(opened, serial_number), serial_number, issuer)
         onboarding = await opened.onboarding(device)
         if onboarding is None:
-            raise DeviceUnknown(f"no onboarding of {device} is in the journal")
+            raise DeviceUnknown(
+                f"no onboarding of {named(device)} is in the journal",
+                hint=f"{PROGRAM} explain {serial_number} tells what is",
+            )
         active = await opened.active_certificate(device)
         return onboarding, None if active is None else active.certificate
 

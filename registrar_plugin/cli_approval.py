@@ -26,6 +26,7 @@ from registrar_plugin.cli_common import (
     the_one,
     with_journal,
 )
+from registrar_plugin.identity.clients import client_kind
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.approvals import Approval, Decision
 from registrar_plugin.store.sqlite import SQLiteJournal
@@ -118,7 +119,8 @@ async def _meant(
     """The device; one that has not come yet only where its issuer is said."""
     check_serial_number(serial_number)
     on_record = {entry.device for entry in await approvals.find(serial_number)}
-    on_record.update(await SQLiteHistory(opened.writer).devices(serial_number))
+    met = await SQLiteHistory(opened.writer).devices(serial_number)
+    on_record.update(device for device in met if client_kind(device) is None)
     try:
         return the_one(on_record, serial_number, issuer)
     except DeviceUnknown as unknown:

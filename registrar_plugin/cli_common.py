@@ -15,9 +15,11 @@ from brski.edge.cli import MISUSE
 from brski.edge.settings import load_settings
 from brski.errors import DeviceUnknown, FileUnusable
 from brski.pki.names import check_serial_number
+from registrar_plugin.identity.clients import client_kind
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.settings import RegistrarSettings
 from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.store.sqlite_history import SQLiteHistory
 
 PROGRAM: Final = "brski-registrar"
 USUAL: Final = Path("registrar.toml")
@@ -61,6 +63,21 @@ def with_journal(settings: Path, use: Callable[[SQLiteJournal], Awaitable[T]]) -
     return asyncio.run(using())
 
 
+async def enrolled_under(opened: SQLiteJournal, name: str) -> set[DeviceKey]:
+    """Every device that was onboarded under the serial number *name*, and every EST client of that
+    name which is no device (docs/est.md).
+    """
+    found = set(await opened.devices(name))
+    met = await SQLiteHistory(opened.writer).devices(name)
+    return found | {each for each in met if client_kind(each) is not None}
+
+
+def named(device: DeviceKey) -> str:
+    """A device, or an EST client that is none, for a person to read."""
+    kind = client_kind(device)
+    return str(device) if kind is None else f"{device.serial_number} ({kind} client)"
+
+
 def the_one(devices: Collection[DeviceKey], serial_number: str, issuer: str | None) -> DeviceKey:
     """The device that a command means.
 
@@ -86,7 +103,9 @@ def tell_ambiguous(several: Ambiguous) -> int:
     """Say how to say it better; the exit code."""
     typer.echo(f"{PROGRAM}: error: {several}", err=True)
     for device in several.devices:
-        typer.echo(f"  --issuer {device.idevid_issuer.hex()}", err=True)
+        kind = client_kind(device)
+        what = "" if kind is None else f"  the {kind} client"
+        typer.echo(f"  --issuer {device.idevid_issuer.hex()}{what}", err=True)
     return MISUSE
 
 

@@ -16,10 +16,12 @@ from registrar_plugin.cli_common import (
     AsJSON,
     Issuer,
     SettingsFile,
+    named,
     tell_ambiguous,
     the_one,
     with_journal,
 )
+from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_history import SQLiteHistory
 from registrar_plugin.telemetry.explain import Explanation, Finding, explain
@@ -29,7 +31,7 @@ _MOST_CLAIMS: Final = 100
 
 
 def explain_device(
-    serial_number: Annotated[str, typer.Argument(help="Of the device.")],
+    serial_number: Annotated[str, typer.Argument(help="Of the device, or an EST client's name.")],
     settings: SettingsFile = USUAL,
     issuer: Issuer = None,
     as_json: AsJSON = False,
@@ -60,8 +62,10 @@ def explain_device(
 
 
 def _print(found: Explanation) -> None:
-    named = "" if found.idevid_issuer is None else f"@{found.idevid_issuer.hex()}"
-    typer.echo(printable(f"{found.serial_number}{named}: {found.standing}"))
+    who = found.serial_number
+    if found.idevid_issuer is not None:
+        who = named(DeviceKey(found.idevid_issuer, who))
+    typer.echo(printable(f"{who}: {found.standing}"))
     if found.refusal is not None:
         _print_finding("refused", found.refusal)
     for alarm in found.alarms[:3]:

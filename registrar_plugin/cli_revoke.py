@@ -16,6 +16,8 @@ from registrar_plugin.cli_common import (
     AsJSON,
     Issuer,
     SettingsFile,
+    enrolled_under,
+    named,
     operator,
     tell_ambiguous,
     the_one,
@@ -38,7 +40,7 @@ class Given(enum.StrEnum):
 
 
 def revoke(
-    serial_number: Annotated[str, typer.Argument(help="Of the device.")],
+    serial_number: Annotated[str, typer.Argument(help="Of the device, or an EST client's name.")],
     settings: SettingsFile = USUAL,
     issuer: Issuer = None,
     reason: Annotated[Given, typer.Option(help="What the list says.")] = Given.UNSPECIFIED,
@@ -47,11 +49,12 @@ def revoke(
 ) -> int | None:
     """Withdraw every certificate of a device; it gets no other before it is onboarded anew.
 
-    To keep it out altogether, deny it.
+    To keep it out altogether, deny it. An EST client that is no device may ask for another one
+    with its password: to keep it out, remove its account (est-password remove).
     """
 
     async def change(opened: SQLiteJournal) -> tuple[Revocation, int]:
-        device = the_one(await opened.devices(serial_number), serial_number, issuer)
+        device = the_one(await enrolled_under(opened, serial_number), serial_number, issuer)
         at = datetime.now(UTC)  # noqa: TID251 - the edge
         by = operator()
         revocation = Revocation(device=device, at=at, reason=Reason(reason), by=by, note=note)
@@ -76,7 +79,7 @@ def revoke(
             }
         )
     else:
-        typer.echo(f"{revocation.device}: {certificates} certificate(s) revoked")
+        typer.echo(f"{named(revocation.device)}: {certificates} certificate(s) revoked")
     return None
 
 

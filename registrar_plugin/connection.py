@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 
@@ -13,13 +13,18 @@ from brski.errors import NotAuthenticated
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PledgeConnection:
-    """What the TLS front tells; of it, only that the peer holds the leaf's key is believed."""
+    """What the TLS front tells; of it, only that the peer holds the leaf's key is believed.
+
+    ``authorization`` is what the request says inside that TLS (RFC 7030 §3.2.3), a password maybe:
+    it is never printed.
+    """
 
     peer_chain: tuple[x509.Certificate, ...]  # as sent, leaf first, unjudged; empty when none
     registrar_certificate: x509.Certificate  # the end-entity certificate that the peer was shown
     address: str = ""
     channel_binding: bytes | None = None  # tls-unique on TLS 1.2, tls-exporter on 1.3
     is_open: Callable[[], bool] | None = None  # asked later; None where the front cannot tell
+    authorization: tuple[str, ...] = field(default=(), repr=False)  # each such header, unread
 
     def leaf(self) -> x509.Certificate:
         """The client's own certificate.

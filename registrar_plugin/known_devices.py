@@ -9,6 +9,7 @@ import weakref
 from brski.errors import NotAuthenticated
 from brski.pki.keys import certificate_der, spki_sha256
 from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.identity.clients import client_kind
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.port import Journal, Onboarding
@@ -54,6 +55,8 @@ class KnownDevices:
         ldevid = await self._journal.certificate_by_digest(hashlib.sha256(octets).digest())
         if ldevid is None:
             return (await self.onboarding_of(connection)).device, False
+        if client_kind(ldevid.device) is not None:
+            raise NotAuthenticated("this certificate is an EST client's, which is no device")
         if ldevid.state == "superseded":
             await self._second_use.superseded(ldevid, connection)
         if ldevid.state != "active":

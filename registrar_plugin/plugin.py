@@ -43,7 +43,7 @@ def setup(
         est: mount the EST endpoints.
     """
     if brski:
-        app.add_subapp(BRSKI_ROOT, _protocol(registrar, _BRSKI_ROUTES, BRSKI_STATUS))
+        app.add_subapp(BRSKI_ROOT, _protocol(registrar, _BRSKI_ROUTES, BRSKI_STATUS, _CLOSING))
     if est:
         app.add_subapp(EST_ROOT, _protocol(registrar, _EST_ROUTES, EST_STATUS))
 
@@ -71,8 +71,9 @@ def _protocol(
     registrar: MountableRegistrar,
     routes: web.RouteTableDef,
     statuses: Mapping[type[OnboardingError], int],
+    closing: frozenset[int] = frozenset(),
 ) -> web.Application:
-    answers = ErrorAnswers(table=statuses, log=log, say=_tell_pledge, closing=_CLOSING)
+    answers = ErrorAnswers(table=statuses, log=log, say=_tell_pledge, closing=closing)
     protocol = web.Application(client_max_size=BODY_LIMIT)
     protocol[REGISTRAR] = registrar.flow
     protocol[EST_SERVER] = registrar.est

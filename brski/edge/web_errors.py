@@ -26,6 +26,7 @@ from brski.errors import (
     Malformed,
     NotAcceptable,
     OnboardingError,
+    PasswordNeeded,
     PeerError,
     Refused,
     SlowPeer,
@@ -151,6 +152,9 @@ def _response(status: int, error: OnboardingError, text: str) -> web.Response:
     retry_after_s = getattr(error, "retry_after_s", usual_s)
     if retry_after_s is not None:
         response.headers[hdrs.RETRY_AFTER] = str(retry_after_s)
+    if isinstance(error, PasswordNeeded):
+        challenge = f'Basic realm="{error.realm}", charset="UTF-8"'  # RFC 7617 §2
+        response.headers[hdrs.WWW_AUTHENTICATE] = challenge
     if isinstance(error, SlowPeer | TooLarge):
         response.force_close()  # the rest of that body is not the next request
     return response

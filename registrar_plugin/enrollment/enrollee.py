@@ -22,6 +22,8 @@ class Enrollee:
     kind: str  # the authority's
     device: DeviceKey  # what the journal keeps its certificates by
     subject: x509.Name
+    alternative_names: tuple[str, ...] = ()  # DNS, lower case: its own, beside the profile's
+    only_todays_names: bool = False  # whether a renewal keeps no name that it has lost since
     foreign_keys: frozenset[bytes] = frozenset()  # SHA-256 of SPKIs that its LDevID must not have
 
 
@@ -33,9 +35,12 @@ class EnrolleeAuthority(Protocol):
     """
 
     kind: str  # as a profile's settings name it
+    realm: str | None  # which HTTP authentication would do instead (401); None: none would
 
     async def recognise(self, connection: PledgeConnection) -> Enrollee | None:
         """Say whom *connection* shows, or None if it is no client of this kind.
+
+        It is asked twice for one request: before the client's lock is held, and while it is.
 
         Raises:
             NotAuthenticated: one of this kind, whose credentials are wrong.

@@ -76,8 +76,10 @@ def judge_csr(
             wanted=wanted,
         )
     check_contents(csr, enrollee, profile, channel_binding)
-    entitled = profile.alternative_name(enrollee.device)
-    if csr.subject_alternative_name not in (None, entitled):
+    entitled = profile.alternative_name(enrollee.device, *enrollee.alternative_names)
+    if csr.subject_alternative_name is not None and not same_names(
+        csr.subject_alternative_name, entitled
+    ):
         found, wanted = names_of(csr.subject_alternative_name), names_of(entitled)
         raise CSRMismatch(
             f"the alternative name asked for is {found}, the client is entitled to {wanted}",
@@ -86,6 +88,15 @@ def judge_csr(
             wanted=wanted,
         )
     return GrantedNames(subject=enrollee.subject, alternative_name=entitled)
+
+
+def same_names(
+    one: x509.SubjectAlternativeName | None, other: x509.SubjectAlternativeName | None
+) -> bool:
+    """Whether two alternative names are of the same names, in whatever order."""
+    if one is None or other is None:
+        return one is other
+    return len(one) == len(other) and set(one) == set(other)
 
 
 def names_of(alternative_name: x509.SubjectAlternativeName | None) -> str:

@@ -41,22 +41,28 @@ class EnrollmentProfile:
     change_subject_name: bool = False  # whether a renewal may move to the name it is entitled to
     server_keys: bool = False  # whether keys are made here for those who ask
 
-    def alternative_name(self, device: DeviceKey) -> x509.SubjectAlternativeName | None:
-        """The subjectAltName that *device* is entitled to under this profile.
+    def alternative_name(self, device: DeviceKey, *own: str) -> x509.SubjectAlternativeName | None:
+        """The subjectAltName that *device* is entitled to under this profile; None for none.
+
+        Args:
+            own: DNS names that are its own, whatever the profile.
 
         Raises:
             CSRMismatch: its serial number makes no DNS name.
         """
+        names = dict.fromkeys([*self._names_made_of(device), *own])  # each once, in this order
+        return x509.SubjectAlternativeName(map(x509.DNSName, names)) if names else None
+
+    def _names_made_of(self, device: DeviceKey) -> list[str]:
         if self.dns_name is None:
-            return None
+            return []
         if not _HOST_LABEL.match(device.serial_number):
             raise CSRMismatch(
                 f"the serial number {device.serial_number!r} is no label of a DNS name, "
                 "which this profile makes of it",
                 section="RFC 1123 §2.1",
             )
-        name = self.dns_name.replace(PLACE, device.serial_number)
-        return x509.SubjectAlternativeName([x509.DNSName(name.lower())])
+        return [self.dns_name.replace(PLACE, device.serial_number).lower()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

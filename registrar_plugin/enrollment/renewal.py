@@ -12,7 +12,7 @@ from brski.errors import CSRMismatch, NotAuthenticated
 from brski.est.change_subject_name import ChangeSubjectName, change_of_subject_name
 from brski.est.csr import CSR
 from registrar_plugin.enrollment.enrollee import Enrollee
-from registrar_plugin.enrollment.judge import check_contents, names_of
+from registrar_plugin.enrollment.judge import check_contents, names_of, same_names
 from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
 
 _SECTION: Final = "RFC 7030 §4.2.2"
@@ -63,7 +63,8 @@ def judge_renewal(
 
     Raises:
         CSRMismatch: subject or alternative name differ from the current certificate's, a change of
-            name that the profile or the entitlement does not allow, or as ``judge_csr``.
+            name that the profile or the entitlement does not allow, a name that the client has lost
+            since, or as ``judge_csr``.
     """
     if csr.subject != current.subject:
         found, wanted = csr.subject.rfc4514_string(), current.subject.rfc4514_string()
@@ -84,7 +85,25 @@ def judge_renewal(
     check_contents(csr, enrollee, profile, channel_binding)
     names = GrantedNames(subject=current.subject, alternative_name=alternative_name)
     change = change_of_subject_name(csr)
-    return names if change is None else _changed(names, change, enrollee, profile)
+    if change is not None:
+        names = _changed(names, change, enrollee, profile)
+    if enrollee.only_todays_names:
+        _check_todays(names, enrollee, profile)
+    return names
+
+
+def _check_todays(names: GrantedNames, enrollee: Enrollee, profile: EnrollmentProfile) -> None:
+    entitled = profile.alternative_name(enrollee.device, *enrollee.alternative_names)
+    if names.subject == enrollee.subject and same_names(names.alternative_name, entitled):
+        return
+    found = f"{names.subject.rfc4514_string()}, {names_of(names.alternative_name)}"
+    wanted = f"{enrollee.subject.rfc4514_string()}, {names_of(entitled)}"
+    raise CSRMismatch(
+        f"the current certificate's names are {found}, the client is entitled to {wanted} now",
+        section=_SECTION,
+        found=found,
+        wanted=wanted,
+    )
 
 
 def _changed(
@@ -99,7 +118,7 @@ def _changed(
         _check_entitled(change.subject, enrollee.subject.public_bytes())
         names = replace(names, subject=enrollee.subject)
     if change.alternative_name is not None:
-        entitled = profile.alternative_name(enrollee.device)
+        entitled = profile.alternative_name(enrollee.device, *enrollee.alternative_names)
         _check_entitled(
             change.alternative_name, b"" if entitled is None else entitled.public_bytes()
         )

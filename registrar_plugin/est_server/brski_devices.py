@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from cryptography import x509
 
 from brski.errors import AuditLogUnacceptable, DeviceUnknown, NotAuthenticated
@@ -15,18 +13,18 @@ from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.enrollee import Enrollee
 from registrar_plugin.enrollment.judge import Standing, check_standing
+from registrar_plugin.identity.clients import BRSKI
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.verify import IdentityVerifier
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.port import Journal, Onboarding
-
-BRSKI: Final = "brski"
 
 
 class BRSKIDevices:
     """An :class:`~registrar_plugin.enrollment.enrollee.EnrolleeAuthority`."""
 
     kind = BRSKI
+    realm: str | None = None
 
     def __init__(
         self,

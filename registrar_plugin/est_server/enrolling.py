@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from brski.errors import NotAuthenticated
+from brski.errors import NotAuthenticated, PasswordNeeded
 from brski.est.csr import parse_csr
 from brski.est.csr_attributes import Announcement, encode_csr_attributes
 from registrar_plugin.ca_backend.port import Pending
@@ -104,11 +104,19 @@ async def recognised(
     """Who *connection* is, and the first of *authorities* that knows it.
 
     Raises:
+        PasswordNeeded: none does, and with HTTP authentication one might (RFC 7030 §3.2.3).
         NotAuthenticated: none does.
     """
     for authority in authorities:
         enrollee = await authority.recognise(connection)
         if enrollee is not None:
             return authority, enrollee
+    for authority in authorities:
+        if authority.realm is not None:
+            raise PasswordNeeded(
+                "neither a certificate of a client nor a user name and password",
+                realm=authority.realm,
+                section="RFC 7030 §3.2.3",
+            )
     connection.leaf()  # raises where there is none, which says more
     raise NotAuthenticated("the client's key belongs to no onboarding", section="RFC 8995 §5.9")

@@ -34,6 +34,7 @@ from brski.registry import (
     SIMPLE_REENROLL,
 )
 from registrar_plugin.enrollment.profile import PLACE
+from registrar_plugin.identity.clients import BRSKI, KINDS
 
 OPERATIONS: Final = frozenset(
     path.lstrip("/")
@@ -59,6 +60,12 @@ PURPOSES: Final = {"clientAuth": ID_KP_CLIENT_AUTH, "serverAuth": ID_KP_SERVER_A
 
 _OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,18})){1,20}\Z")
 _HOST: Final = re.compile(r"(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+\Z")
+
+
+def _kind(name: str) -> str:
+    if name not in KINDS:
+        raise ValueError(f"no clients of kind {name!r}; there are {', '.join(KINDS)}")
+    return name
 
 
 def _key(name: str) -> str:
@@ -97,7 +104,9 @@ class ESTProfileSettings(Settings):
     """``[[est.profile]]``"""
 
     label: Label | None = None  # none: the profile of the paths without label
-    enrollees: tuple[str, ...] = Field(default=("brski",), min_length=1)
+    enrollees: tuple[Annotated[str, AfterValidator(_kind)], ...] = Field(
+        default=(BRSKI,), min_length=1
+    )
     ca: dict[str, Any] | None = None  # as [ca]; none: the one of [ca]
     validity_days: int | None = Field(default=None, ge=1, le=36_500)
     keys: tuple[Annotated[str, AfterValidator(_key)], ...] = Field(
@@ -115,6 +124,8 @@ class ESTProfileSettings(Settings):
 
     @model_validator(mode="after")
     def _lint(self) -> ESTProfileSettings:
+        if len(set(self.enrollees)) != len(self.enrollees):
+            raise ValueError("enrollees has a kind of clients twice")
         purposes = [PURPOSES.get(name, name) for name in self.extended_key_usages]
         if len(set(purposes)) != len(purposes):
             raise ValueError("extended_key_usages has a purpose twice")
@@ -133,9 +144,10 @@ class ESTProfileSettings(Settings):
 
     def requirements(self) -> CSRRequirements:
         """What csrattrs announces and requests are held to."""
-        named: tuple[str, ...] = () if self.dns_name is None else (ID_CE_SUBJECT_ALT_NAME,)
+        nameless = self.dns_name is None and self.enrollees == (BRSKI,)
+        named: tuple[str, ...] = () if nameless else (ID_CE_SUBJECT_ALT_NAME,)
         with_template = self.csrattrs in (Announcement.TEMPLATE, Announcement.BOTH)
-        own_subject = with_template and self.enrollees == ("brski",)
+        own_subject = with_template and self.enrollees == (BRSKI,)
         return CSRRequirements(
             keys=tuple(KEYS[name] for name in self.keys),
             subject=_DEVICE_SUBJECT if own_subject else (),

@@ -20,6 +20,7 @@ from brski.pki.extensions import KEY_IDENTIFIER_OCTETS, key_identifier, masa_bas
 from brski.pki.keys import spki_of
 from brski.pki.names import check_serial_number, device_serial_number
 from brski.registry import ID_ON_HARDWARE_MODULE_NAME
+from registrar_plugin.identity.clients import RESERVED
 
 _RAW_CHARACTERS: Final = 256  # of an attribute that a pattern of the operator's is run over
 
@@ -62,6 +63,8 @@ class Manufacturer:
             )
         if any(len(issuer) != KEY_IDENTIFIER_OCTETS for issuer in self.issuers):
             raise SettingsError(f"{self.name}: an issuer is a keyIdentifier of 20 octets")
+        if self.issuers & RESERVED:
+            raise SettingsError(f"{self.name}: an issuer that stands for clients without one")
         if self.masa_url is not None:
             try:
                 masa_base_url(self.masa_url)

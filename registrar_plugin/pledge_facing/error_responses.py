@@ -49,6 +49,7 @@ BRSKI_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
 EST_STATUS: Final[Mapping[type[errors.OnboardingError], int]] = {
     **dict.fromkeys(UNTOLD, 403),
     errors.NotAuthenticated: 403,  # RFC 7030 §3.3.2; 401 would ask for HTTP authentication
+    errors.PasswordNeeded: 401,  # RFC 7030 §3.2.3, and does
     errors.WrongOrder: 403,
     errors.VoucherRejected: 403,
     errors.AuditLogUnacceptable: 403,  # RFC 8995 §5.8.3

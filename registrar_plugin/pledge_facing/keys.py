@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.est_server.desks import ESTServer
@@ -36,4 +36,5 @@ def connection_of(request: web.Request, *, with_binding: bool = False) -> Pledge
         address=request.remote or "",
         channel_binding=front.channel_binding(request) if with_binding else None,
         is_open=lambda: protocol.connected,
+        authorization=tuple(request.headers.getall(hdrs.AUTHORIZATION, ())),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from registrar_plugin.identity.clients import BRSKI
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.port import Intent
 from registrar_plugin.telemetry.events import Event
@@ -18,7 +19,7 @@ class Issuance:
     """What a certificate request was an answer to; all empty for an onboarded device's first."""
 
     label: str = ""  # of the enrollment profile (RFC 7030 §3.2.2); empty: the default one
-    enrollee: str = "brski"  # the kind of client, see EnrolleeAuthority
+    enrollee: str = BRSKI  # the kind of client, see EnrolleeAuthority
     renews: bytes | None = None  # SHA-256 of the DER of the LDevID in whose place it comes
     key_made_here: bool = False  # and kept nowhere: of no use to anybody after a restart
 

@@ -45,6 +45,8 @@ ADVICE: Final[dict[str, str]] = {
     "device is entitled to: see docs/est.md, and what csrattrs says",
     "not-authenticated": "no client certificate, or one of no onboarding that is known here: the "
     "device has to begin with a voucher-request, over its IDevID",
+    "password-needed": "the client named no account, or its password is wrong: brski-registrar "
+    "est-password list and set",
     "wrong-order": "a step came too early, or after the device had begun anew: let it start over",
     "unexpected-response": "the MASA, or another server, answered against its protocol: see the "
     "reason, and ask who runs it",

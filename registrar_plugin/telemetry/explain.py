@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from registrar_plugin.identity.clients import client_kind
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.telemetry.advice import advice_on
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
@@ -31,6 +32,10 @@ _DONE: Final[dict[EventKind, str]] = {
     EventKind.ENROLL_STATUS: "it is enrolled",
     EventKind.REVOCATION: "a person has withdrawn its certificates",
     EventKind.APPROVAL: "a person has approved it; it may ask again",
+}
+_DONE_BY_CLIENT: Final = _DONE | {  # of EST clients that are no devices
+    EventKind.LDEVID: "its certificate was issued",
+    EventKind.REVOCATION: "a person has withdrawn its certificates; it may ask for another",
 }
 _WAITS: Final = "it waits for a person: brski-registrar approve or deny"
 
@@ -56,6 +61,7 @@ class Explanation:
 
     serial_number: str
     idevid_issuer: bytes | None
+    client: str | None  # the kind of an EST client that is no device
     standing: str
     refusal: Finding | None
     claims: tuple[Finding, ...]
@@ -70,6 +76,7 @@ def explain(serial_number: str, device: DeviceKey | None, events: Sequence[Event
         events: of that serial number, oldest first; those of other devices are left out.
     """
     own = [event for event in events if device is not None and event.device == device]
+    client = None if device is None else client_kind(device)
     steps = [event for event in own if event.kind not in _ASIDE]
     claims = [
         event for event in events if event.device is None and event.outcome is Outcome.REFUSED
@@ -77,7 +84,8 @@ def explain(serial_number: str, device: DeviceKey | None, events: Sequence[Event
     return Explanation(
         serial_number=serial_number,
         idevid_issuer=None if device is None else device.idevid_issuer,
-        standing=_standing(steps),
+        client=client,
+        standing=_standing(steps, _DONE if client is None else _DONE_BY_CLIENT),
         refusal=_refusal(steps),
         claims=tuple(_finding(e) for e in _newest(claims) if e.kind is not EventKind.ALARM)[
             :_MOST_CLAIMS
@@ -90,7 +98,7 @@ def _newest(events: Sequence[Event]) -> list[Event]:
     return sorted(events, key=lambda event: event.at, reverse=True)
 
 
-def _standing(steps: Sequence[Event]) -> str:
+def _standing(steps: Sequence[Event], done: Mapping[EventKind, str]) -> str:
     if not steps:
         return "no device of this serial number has been verified here"
     last = steps[-1]
@@ -98,7 +106,7 @@ def _standing(steps: Sequence[Event]) -> str:
         return f"its last step, {last.kind}, was refused"
     if last.kind is EventKind.APPROVAL and last.details.get("decision") == "waiting":
         return _WAITS
-    return _DONE.get(last.kind, f"its last step was {last.kind}")
+    return done.get(last.kind, f"its last step was {last.kind}")
 
 
 def _refusal(steps: Sequence[Event]) -> Finding | None:

@@ -28,7 +28,9 @@ from brski.errors import (
     Malformed,
     NonceMismatch,
     NotAcceptable,
+    NotAuthenticated,
     OnboardingError,
+    PasswordNeeded,
     PeerError,
     Refused,
     SlowPeer,
@@ -38,7 +40,7 @@ from brski.errors import (
 from brski.pki.effort import spend
 
 LOG = logging.getLogger("tests.web_errors")
-TABLE = {**TRANSPORT_FAULTS, PeerError: 400, Refused: 403, DeviceUnknown: 404}
+TABLE = {**TRANSPORT_FAULTS, PeerError: 400, PasswordNeeded: 401, Refused: 403, DeviceUnknown: 404}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -122,6 +124,20 @@ async def test_time_to_come_back_is_told(
         assert response.status == status
         assert response.headers["Retry-After"] == retry_after
         assert "/srv" not in await response.text()
+
+
+async def test_who_is_asked_for_a_password_is_told_how(connect: Connect) -> None:
+    """RFC 9110 §15.5.2: a 401 has a challenge; what the error knows besides is not the peer's."""
+    error = PasswordNeeded("say who you are", realm="EST", claimed="gateway")
+    client = await connect(raising(error))
+    async with client.post("/") as response:
+        assert response.status == 401
+        assert response.headers["WWW-Authenticate"] == 'Basic realm="EST", charset="UTF-8"'
+        assert await response.text() == "say who you are"
+    client = await connect(raising(NotAuthenticated("say who you are")))
+    async with client.post("/") as response:
+        assert response.status == 400
+        assert "WWW-Authenticate" not in response.headers
 
 
 @pytest.mark.requirement("SEC-10")

@@ -47,3 +47,26 @@ async def test_a_connection_knows_whether_it_still_stands() -> None:
             pass
         await client.close()
     assert not connection.is_open()
+
+
+async def test_what_the_client_says_of_itself_is_kept_and_not_shown() -> None:
+    """Every Authorization header as it came; a password is in no repr."""
+    met: list[PledgeConnection] = []
+
+    async def meet(request: web.Request) -> web.Response:
+        met.append(connection_of(request))
+        return web.Response()
+
+    app = web.Application()
+    app[TLS_FRONT] = PlainFront()
+    app.router.add_get("/", meet)
+    said = [("Authorization", "Basic Z2F0ZXdheTpzZWNyZXQ="), ("Authorization", "Bearer x")]
+    async with TestServer(app) as server, ClientSession() as client:
+        async with client.get(server.make_url("/"), headers=said):
+            pass
+        async with client.get(server.make_url("/")):
+            pass
+    assert met[0].authorization == ("Basic Z2F0ZXdheTpzZWNyZXQ=", "Bearer x")
+    assert met[1].authorization == ()
+    assert "Z2F0" not in repr(met[0])
+    assert "authorization" not in repr(met[0])

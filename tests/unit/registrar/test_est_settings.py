@@ -95,6 +95,13 @@ def test_a_certificate_without_client_auth_is_not_renewed() -> None:
     assert not profile.renewable
 
 
+def test_clients_that_are_no_devices_may_ask_for_their_names() -> None:
+    """Which they are, their authority knows; devices have the profile's or none."""
+    devices, clients = read({"label": "a"}, {"label": "b", "enrollees": ["brski", "certificate"]})
+    assert devices.requirements.optional_extensions == frozenset()
+    assert clients.requirements.optional_extensions == frozenset([ID_CE_SUBJECT_ALT_NAME])
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -104,6 +111,8 @@ def test_a_certificate_without_client_auth_is_not_renewed() -> None:
         {"keys": []},
         {"keys": ["P-521"]},
         {"enrollees": []},
+        {"enrollees": ["strangers"]},
+        {"enrollees": ["brski", "password", "brski"]},
         {"dns_name": "devices.example.com"},
         {"dns_name": "x{serial_number}.example.com"},
         {"dns_name": "{serial_number}.*.example.com"},
