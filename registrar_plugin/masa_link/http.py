@@ -47,6 +47,7 @@ class MASAAccess:
 
     context: ssl.SSLContext  # its anchors, and our client certificate if it wants one
     hosts: frozenset[str] = frozenset()  # exact "host:port" that may be at any address
+    watched: frozenset[tuple[str, int]] = frozenset()  # looked at also while no device needs them
     authentication: Authentication | None = None  # by HTTP
     timeout_s: float = 10.0
     connections: int = 32
@@ -84,7 +85,8 @@ class HTTPMASALink:
         return _judged(answer)
 
     async def check(self, manufacturer: str) -> None:
-        """Raise if a server of the manufacturer's has been given up (docs/health.md).
+        """Raise if a server of the manufacturer's has been given up; look, beside, at those that
+        are watched (docs/health.md).
 
         Raises:
             Unavailable: it has, and is tried again when it is time.
@@ -114,6 +116,7 @@ class _Access:
             timeout_s=access.timeout_s,
             connections=access.connections,
             addresses=CheckedAddresses(self._hosts),
+            watched=access.watched,
         )
 
     async def post(

@@ -98,7 +98,11 @@ class HTTPSource:
         self._limit = remembered
         self._seen: OrderedDict[str, _Seen] = OrderedDict()  # by path and query
         self._client = HTTPSClient(
-            context, timeout_s=timeout_s, connections=connections, addresses=any_address
+            context,
+            timeout_s=timeout_s,
+            connections=connections,
+            addresses=any_address,
+            watched=[(self._host, self._port)],
         )
 
     @classmethod

@@ -16,6 +16,7 @@ FAILURES: Final = 3  # ours: in a row
 PAUSE_S: Final = 5.0  # ours: the first; twice as long after each trial that fails
 PAUSE_LIMIT_S: Final = 60.0
 FORGOTTEN_S: Final = 600.0  # ours: a server that nobody asked for so long is nobody's concern
+IDLE_S: Final = 60.0  # ours: of a watched server, without an answer, before it is looked at
 _SPREAD: Final = 0.5  # of what is left, at most, so that those who wait do not come all at once
 
 
@@ -26,6 +27,8 @@ class Circuit:
         name: of the server, for messages.
         clock: monotonic seconds.
         draw: a number from 0 to 1.
+        watched: it matters also while nobody needs it: it is tried when it has been idle for long,
+            and not forgotten.
     """
 
     __slots__ = (
@@ -37,16 +40,27 @@ class Circuit:
         "_pause_s",
         "_reason",
         "_trial",
+        "_unreached",
         "_until",
+        "_watched",
     )
 
-    def __init__(self, name: str, *, clock: Callable[[], float], draw: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        clock: Callable[[], float],
+        draw: Callable[[], float],
+        watched: bool = False,
+    ) -> None:
         self._name = name
         self._clock = clock
         self._draw = draw
-        self._failures = 0
+        self._watched = watched
+        self._failures = 0  # requests, in a row
+        self._unreached = 0  # probes, in a row
         self._pause_s = PAUSE_S
-        self._until = 0.0
+        self._until = 0.0  # when the next trial may be
         self._trial = False
         self._reason = ""
         self._asked_at = clock()
@@ -54,12 +68,12 @@ class Circuit:
     @property
     def is_open(self) -> bool:
         """Whether the server has been given up, and no trial has succeeded since."""
-        return self._failures >= FAILURES
+        return self._failures >= FAILURES or self._unreached >= FAILURES
 
     @property
     def is_forgotten(self) -> bool:
         """Whether no device has needed the server for a long time."""
-        return self._clock() - self._asked_at > FORGOTTEN_S
+        return not self._watched and self._clock() - self._asked_at > FORGOTTEN_S
 
     @property
     def reason(self) -> str:
@@ -69,7 +83,8 @@ class Circuit:
     @property
     def wants_trial(self) -> bool:
         """Whether it is time for a trial, and nobody makes one."""
-        return self.is_open and not self._trial and self._clock() >= self._until
+        wanted = self.is_open or self._watched
+        return wanted and not self._trial and self._clock() >= self._until
 
     def enter(self, *, is_probe: bool = False) -> None:
         """Before a request; exactly one of the other methods follows it.
@@ -83,6 +98,7 @@ class Circuit:
         if not is_probe:
             self._asked_at = self._clock()
         if not self.is_open:
+            self._trial = self._trial or is_probe
             return
         if not self.wants_trial:
             left_s = max(1.0, self._until - self._clock())
@@ -94,24 +110,29 @@ class Circuit:
 
     def answered(self) -> None:
         """There was an answer."""
-        self._failures = 0
+        self._failures = self._unreached = 0
         self._pause_s = PAUSE_S
         self._trial = False
+        self._until = self._clock() + IDLE_S
 
     def reached(self) -> None:
         """There was a connection, which is less: the next failure opens the circuit again."""
         self._failures = min(self._failures, FAILURES - 1)
+        self._unreached = 0
         self._trial = False
+        self._until = self._clock() + IDLE_S
 
-    def failed(self, reason: str) -> None:
-        """There was no answer."""
-        self._failures += 1
-        self._reason = reason
-        if self._trial:
+    def failed(self, reason: str, *, is_probe: bool = False) -> None:
+        """There was no answer; to a probe, no connection."""
+        if self._trial and self.is_open:
             self._pause_s = min(2 * self._pause_s, PAUSE_LIMIT_S)
+        if is_probe:
+            self._unreached += 1
+        else:
+            self._failures += 1
+        self._reason = reason
         self._trial = False
-        if self.is_open:
-            self._until = self._clock() + self._pause_s
+        self._until = self._clock() + self._pause_s
 
     def left(self) -> None:
         """The request was given up, or went wrong in a way that tells nothing of the server."""

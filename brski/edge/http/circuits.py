@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from random import SystemRandom
 from typing import Final, TypeAlias
@@ -19,16 +19,23 @@ _Server: TypeAlias = tuple[str, int]
 
 
 class Circuits:
-    """A client's, one for each server."""
+    """A client's, one for each server.
 
-    def __init__(self) -> None:
+    Args:
+        watched: hosts and ports that matter also while nobody needs them; few.
+    """
+
+    def __init__(self, watched: Collection[_Server] = ()) -> None:
+        self._watched = {server: _circuit(*server, watched=True) for server in watched}
         self._known: OrderedDict[_Server, Circuit] = OrderedDict()
 
-    def given_up(self) -> list[tuple[_Server, Circuit]]:
-        """Those servers that are sent nothing now, and that somebody needed lately."""
-        for server in [each for each, circuit in self._known.items() if circuit.is_forgotten]:
-            del self._known[server]
-        return [(server, circuit) for server, circuit in self._known.items() if circuit.is_open]
+    def given_up(self) -> list[Circuit]:
+        """Those servers that are sent nothing now, and are watched or were needed lately."""
+        return [circuit for _, circuit in self._all() if circuit.is_open]
+
+    def wanting_trial(self) -> list[_Server]:
+        """Those that it is time to look at: given up, or watched and idle."""
+        return [server for server, circuit in self._all() if circuit.wants_trial]
 
     @contextmanager
     def request(self, host: str, port: int, *, is_probe: bool = False) -> Iterator[Circuit]:
@@ -45,17 +52,25 @@ class Circuits:
         try:
             yield circuit
         except Unavailable as err:
-            circuit.failed(err.reason)
+            circuit.failed(err.reason, is_probe=is_probe)
             raise
         except BaseException:  # somebody was there, may not be asked, or nobody waits any longer
             circuit.left()
             raise
 
+    def _all(self) -> list[tuple[_Server, Circuit]]:
+        for server in [each for each, circuit in self._known.items() if circuit.is_forgotten]:
+            del self._known[server]
+        return [*self._watched.items(), *self._known.items()]
+
     def _of(self, host: str, port: int) -> Circuit:
-        circuit = self._known.get((host, port))
+        circuit = self._watched.get((host, port)) or self._known.get((host, port))
         if circuit is None:
-            circuit = Circuit(f"{host}:{port}", clock=time.monotonic, draw=_DICE.random)
-            self._known[host, port] = circuit
+            circuit = self._known[host, port] = _circuit(host, port)
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return circuit
+
+
+def _circuit(host: str, port: int, *, watched: bool = False) -> Circuit:
+    return Circuit(f"{host}:{port}", clock=time.monotonic, draw=_DICE.random, watched=watched)

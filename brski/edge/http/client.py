@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from socket import SOCK_STREAM
@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 from brski.edge.http.answer import Answer
 from brski.edge.http.circuits import Circuits
 from brski.edge.http.connection import Connection, Unanswered
-from brski.errors import OnboardingError, Unavailable
+from brski.errors import OnboardingError, Refused, Unavailable
 
 IDLE_S: Final = (
     10.0  # ours: less than the 15 s of our servers, so that few requests meet a closed one
@@ -56,6 +56,7 @@ class HTTPSClient:
         timeout_s: for a whole answer: waiting for a connection, name, TCP and TLS included.
         connections: open at once at most, to all servers together.
         addresses: where a server may be connected to; the connection goes to no other address.
+        watched: servers, host and port, that :meth:`check` looks at also while nobody asks them.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class HTTPSClient:
         timeout_s: float,
         connections: int,
         addresses: Addresses,
+        watched: Collection[tuple[str, int]] = (),
         idle_s: float = IDLE_S,
     ) -> None:
         self._context = context
@@ -77,7 +79,7 @@ class HTTPSClient:
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
-        self._circuits = Circuits()
+        self._circuits = Circuits(watched)
         self._trials: set[asyncio.Task[None]] = set()
 
     async def send(self, call: Call) -> Answer:
@@ -97,16 +99,17 @@ class HTTPSClient:
         return answer
 
     def check(self) -> None:
-        """Raise if a server has been given up; try it again, beside, when it is time.
+        """Raise if a server has been given up. Beside, look at those for which it is time: given
+        up before, or watched and idle; by a connection, TLS included, that sends no request.
 
         Raises:
             Unavailable: one has; the reason names it.
         """
-        for (host, port), circuit in self._circuits.given_up():
-            if circuit.wants_trial and not self._closed:
-                trial = asyncio.create_task(self._reach(host, port))
-                self._trials.add(trial)
-                trial.add_done_callback(self._trials.discard)
+        for server in [] if self._closed else self._circuits.wanting_trial():
+            trial = asyncio.create_task(self._reach(*server))
+            self._trials.add(trial)
+            trial.add_done_callback(self._trials.discard)
+        for circuit in self._circuits.given_up():
             raise Unavailable(circuit.reason)
 
     async def _reach(self, host: str, port: int) -> None:
@@ -114,14 +117,19 @@ class HTTPSClient:
             suppress(OnboardingError),
             self._circuits.request(host, port, is_probe=True) as circuit,
         ):
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    connection = await self._connect((host, port))
-            except TimeoutError as err:
-                raise Unavailable(f"no connection within {self._timeout_s:g} s") from err
+            connection = await self._connected_in_time((host, port))
             circuit.reached()
             if not self._closed:
                 self._keep(connection, (host, port))
+
+    async def _connected_in_time(self, server: _Server) -> Connection:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._connect(server)
+        except TimeoutError as err:
+            raise Unavailable(f"no connection within {self._timeout_s:g} s") from err
+        except Refused as err:  # an address that it may not have: nobody else gets there either
+            raise Unavailable(err.reason) from err
 
     async def _send_in_time(self, call: Call) -> Answer:
         deadline = asyncio.get_running_loop().time() + self._timeout_s

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from brski.edge.http import circuits
-from brski.edge.http.circuit import FAILURES, FORGOTTEN_S, PAUSE_LIMIT_S, PAUSE_S, Circuit
+from brski.edge.http.circuit import (
+    FAILURES,
+    FORGOTTEN_S,
+    IDLE_S,
+    PAUSE_LIMIT_S,
+    PAUSE_S,
+    Circuit,
+)
 from brski.edge.http.circuits import Circuits
 from brski.errors import Unavailable
 
@@ -148,7 +155,7 @@ def test_a_clients_circuits(monkeypatch: pytest.MonkeyPatch, time: Time) -> None
             raise Unavailable("silence")
         with pytest.raises(KeyError), known.request("b", 1):
             raise KeyError
-    assert [server for server, _ in known.given_up()] == [("a", 1)]
+    assert [circuit.reason for circuit in known.given_up()] == ["a:1: silence"]
     with known.request("c", 1) as circuit:
         circuit.answered()
     time.now += FORGOTTEN_S + 1
@@ -157,3 +164,70 @@ def test_a_clients_circuits(monkeypatch: pytest.MonkeyPatch, time: Time) -> None
         with known.request("d", number) as circuit:
             circuit.answered()
     assert len(known._known) == 256
+
+
+def test_a_watched_server_is_looked_at_when_it_is_idle(time: Time) -> None:
+    """At once, and a minute after its last answer; another server never, unless it was given up."""
+    watched = Circuit("a", clock=time, draw=lambda: 1.0, watched=True)
+    usual = Circuit("b", clock=time, draw=lambda: 1.0)
+    assert (watched.wants_trial, usual.wants_trial) == (True, False)
+    watched.enter(is_probe=True)
+    assert not watched.wants_trial
+    watched.enter()  # a device's request waits for no probe
+    watched.answered()
+    for circuit in (watched, usual):
+        circuit.enter()
+        circuit.answered()
+    time.now += IDLE_S - 0.1
+    assert not watched.wants_trial
+    time.now += 0.1
+    assert (watched.wants_trial, usual.wants_trial) == (True, False)
+
+
+def test_probes_alone_give_a_watched_server_up(time: Time) -> None:
+    """Three in a row, five seconds apart; a connection takes it back, and it is never forgotten."""
+    circuit = Circuit("a", clock=time, draw=lambda: 1.0, watched=True)
+    for _ in range(FAILURES):
+        assert not circuit.is_open
+        assert circuit.wants_trial
+        circuit.enter(is_probe=True)
+        circuit.failed("no connection", is_probe=True)
+        assert not circuit.wants_trial
+        time.now += PAUSE_S
+    assert circuit.is_open
+    time.now += 2 * FORGOTTEN_S
+    assert circuit.is_open
+    assert not circuit.is_forgotten
+    circuit.enter(is_probe=True)
+    circuit.reached()
+    assert not circuit.is_open
+
+
+def test_a_connection_between_requests_hides_no_silence(time: Time) -> None:
+    """A server that takes connections and answers nothing is given up all the same."""
+    circuit = Circuit("a", clock=time, draw=lambda: 1.0, watched=True)
+    for _ in range(FAILURES):
+        circuit.enter()
+        circuit.failed("silence")
+        time.now += PAUSE_S
+        if not circuit.is_open:
+            circuit.enter(is_probe=True)
+            circuit.reached()
+    assert circuit.is_open
+
+
+def test_crowds_do_not_push_out_what_is_watched(
+    monkeypatch: pytest.MonkeyPatch, time: Time
+) -> None:
+    """Strangers' IDevIDs may name as many MASAs as they like."""
+    monkeypatch.setattr(circuits.time, "monotonic", time)
+    known = Circuits([("a", 1)])
+    for _ in range(FAILURES):
+        with pytest.raises(Unavailable), known.request("a", 1, is_probe=True):
+            raise Unavailable("silence")
+    for number in range(1000):
+        with known.request("d", number) as circuit:
+            circuit.answered()
+    time.now += FORGOTTEN_S + 1
+    assert [circuit.reason for circuit in known.given_up()] == ["a:1: silence"]
+    assert known.wanting_trial() == [("a", 1)]
