@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from cryptography import x509
 from yarl import URL
 
 from brski.edge.adapters import open_adapter
@@ -21,7 +22,7 @@ from brski.edge.settings import read_settings
 from brski.edge.signers.file import load_chain, load_private_key
 from brski.edge.signers.key import KeySigner
 from brski.edge.tls_client import https_client_context
-from brski.errors import SettingsError
+from brski.errors import Malformed, SettingsError
 from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import (
     domain_id,
@@ -41,6 +42,7 @@ from registrar_plugin.clerk import Clerk
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
 from registrar_plugin.est_server.desks import ESTServer
 from registrar_plugin.est_server.opening import open_est_server
+from registrar_plugin.health.ca import CAHealth, issuing_path, judge_time
 from registrar_plugin.health.port import Checkable
 from registrar_plugin.health.readiness import Check, Readiness
 from registrar_plugin.identity.budget import RateBudget
@@ -197,6 +199,12 @@ def open_registrar(
         ),
     )
     stack.push_async_callback(flow.close)
+    cas = {"ca": ca}
+
+    def opened(label: str, another: CABackend) -> None:
+        cas[f"ca {label or '(no label)'}"] = another
+        stack.push_async_callback(another.close)
+
     issuances = SQLiteIssuances(journal.writer)
     pledges = BRSKIDevices(
         identity=identity,
@@ -210,7 +218,7 @@ def open_registrar(
         settings.est,
         source=source,
         ca=ca,
-        opened=lambda another: stack.push_async_callback(another.close),
+        opened=opened,
         authorities={pledges.kind: pledges},
         devices=devices,
         second_use=second_use,
@@ -223,7 +231,9 @@ def open_registrar(
         IntentKind.REGISTRAR_VOUCHER_REQUEST: flow.take_up,
         IntentKind.LDEVID: est.take_up,
     }
-    readiness = Readiness(_checks(settings, sources, ca, est, masa, journal), clock=time.monotonic)
+    crl = open_list(settings.crl, ca=ca, journal=journal, clerk=clerk)
+    checks = _checks(settings, chain, sources, cas, est, masa, journal, crl, clock)
+    readiness = Readiness(checks, clock=time.monotonic)
     stack.push_async_callback(readiness.close)
     return MountableRegistrar(
         flow=flow,
@@ -235,7 +245,7 @@ def open_registrar(
         journal_path=settings.journal,
         vouchers=vouchers,
         stack=stack,
-        crl=open_list(settings.crl, ca=ca, journal=journal, clerk=clerk),
+        crl=crl,
         take_up=partial(complete_open_intents, journal, clerk, completers),
     )
 
@@ -328,21 +338,33 @@ def _stored_vouchers(
 
 def _checks(
     settings: RegistrarSettings,
+    chain: Sequence[x509.Certificate],
     sources: Mapping[str, DeviceRecordSource],
-    ca: CABackend,
+    cas: Mapping[str, CABackend],
     est: ESTServer,
     masa: HTTPMASALink,
     journal: SQLiteJournal,
+    crl: PublishedList | None,
+    clock: Callable[[], datetime],
 ) -> dict[str, Check]:
-    checks: dict[str, Check] = {"journal": journal.check, "issuing": est.check}
-    if isinstance(ca, Checkable):
-        checks["ca"] = ca.check
+    checks: dict[str, Check] = {
+        "journal": journal.check,
+        "certificate": partial(_own_time, chain, clock),
+        "issuing": est.check,
+    }
+    checks |= {name: CAHealth(ca, clock).check for name, ca in cas.items()}
+    if crl is not None:
+        checks["crl"] = crl.keeper.check
     for name, source in sources.items():
         if isinstance(source, Checkable):
             checks[f"source {name}"] = source.check
     for manufacturer in settings.manufacturer:
         checks[f"masa {manufacturer.name}"] = partial(masa.check, manufacturer.name)
     return checks
+
+
+async def _own_time(chain: Sequence[x509.Certificate], clock: Callable[[], datetime]) -> str | None:
+    return judge_time(issuing_path(chain), now=clock())
 
 
 def _sources(settings: RegistrarSettings, source: Path) -> dict[str, DeviceRecordSource]:
@@ -417,9 +439,24 @@ def _masa_access(settings: MASASettings) -> MASAAccess:
             anchors, client_chain=settings.client_chain, client_key=settings.client_key
         ),
         hosts=frozenset(settings.hosts),
+        watched=_named_servers(settings),
         authentication=_authentication(settings),
         timeout_s=settings.timeout_s,
     )
+
+
+def _named_servers(settings: MASASettings) -> frozenset[tuple[str, int]]:
+    """Host and port of each MASA that the settings name; what IDevIDs name is not among them.
+
+    Raises:
+        SettingsError: one of them is none.
+    """
+    named = settings.hosts if settings.url is None else (settings.url,)
+    try:
+        urls = [URL(masa_base_url(each.lower())) for each in named]
+    except Malformed as err:
+        raise SettingsError(f"[manufacturer.masa] {err.reason}") from err
+    return frozenset((url.raw_host or "", url.port or 443) for url in urls)
 
 
 def _authentication(settings: MASASettings) -> Authentication | None:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from brski.edge.settings import ExistingFile, Settings
 from brski.edge.signers.file import load_chain, load_signer
-from brski.errors import CSRMismatch, KeyUnusable, StateError
+from brski.errors import KeyUnusable, StateError
 from brski.idevid.certificate import (
     encode_authority_key_identifier,
     encode_certificate,
@@ -45,6 +45,7 @@ from registrar_plugin.ca_backend.crl import (
     encode_crl,
     encode_tbs_crl,
 )
+from registrar_plugin.ca_backend.key_files import KeyFiles
 from registrar_plugin.ca_backend.layout import VERSION_3, encode_distribution_point, encode_time
 from registrar_plugin.ca_backend.lint.certificate import check_certificate
 from registrar_plugin.ca_backend.port import LDevIDRequest, Pending
@@ -81,6 +82,7 @@ class EmbeddedCA:
         rollover: what else devices are told of, while the root's key changes
             (:mod:`registrar_plugin.ca_backend.rollover`).
         crl_url: where issued certificates say that the revocation list is; None: nowhere.
+        files: that *signer* was loaded from.
 
     Raises:
         KeyUnusable: the first certificate of the chain may not sign certificates.
@@ -97,6 +99,7 @@ class EmbeddedCA:
         server_auth: bool = False,
         rollover: Sequence[x509.Certificate] = (),
         crl_url: str | None = None,
+        files: KeyFiles | None = None,
     ) -> None:
         _check_issuing(signer.chain)
         check_rollover(signer.chain, rollover)
@@ -107,6 +110,7 @@ class EmbeddedCA:
         self._signer = signer
         self._issuing = issuing
         self._rollover = tuple(rollover)
+        self._files = files
         self._validity = timedelta(days=validity_days)
         self._algorithm = signature_algorithm(signer.public_key)
         self._issuer = issuing.subject.public_bytes()
@@ -129,12 +133,14 @@ class EmbeddedCA:
         Raises:
             KeyUnusable, FileUnusable: as :func:`brski.edge.signers.file.load_signer`.
         """
+        signer = load_signer(settings.key, settings.chain, deterministic=True)
         return cls(
-            load_signer(settings.key, settings.chain, deterministic=True),
+            signer,
             validity_days=settings.validity_days,
             server_auth=settings.server_auth,
             rollover=() if settings.rollover is None else _load_rollover(settings),
             crl_url=settings.crl_url,
+            files=KeyFiles(settings.key, settings.chain, signer),
         )
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
@@ -145,11 +151,11 @@ class EmbeddedCA:
         """Lay out the TBSCertificate, DER, with a random serial of 20 octets (RFC 5280 §4.1.2.2).
 
         Raises:
-            CSRMismatch: the issuing certificate has expired.
+            KeyUnusable: the issuing certificate has expired.
             CertificateUnsound: what was laid out breaks RFC 5280.
         """
         if now >= self._not_after:
-            raise CSRMismatch("the domain's issuing CA certificate has expired")
+            raise KeyUnusable("the domain's issuing CA certificate has expired")
         spki = encode_spki(request.public_key)
         purposes = request.extended_key_usages or self._purposes
         ends = now + (request.validity or self._validity)
@@ -219,6 +225,10 @@ class EmbeddedCA:
         if self.crl_issuer.name not in intent:
             raise StateError("an open CRL names an issuer that is not this CA")
         return encode_crl(intent, self._algorithm, self._signer.sign(intent))
+
+    async def check(self) -> str | None:
+        """See :class:`registrar_plugin.health.port.Checkable`: its files are as they were."""
+        return None if self._files is None else await self._files.check()
 
     async def close(self) -> None:
         """Nothing to give back."""

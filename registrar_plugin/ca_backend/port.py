@@ -51,7 +51,8 @@ class CABackend(Protocol):
         """Fix what will be signed: DER TBSCertificate, or the CSR for a remote CA.
 
         Raises:
-            CSRMismatch: this CA cannot issue what is asked.
+            CSRMismatch: this CA does not issue what is asked.
+            KeyUnusable: it issues nothing any more.
             CertificateUnsound: it would break RFC 5280.
         """
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from brski.edge.adapters import open_adapter
 from brski.errors import SettingsError
@@ -34,7 +33,7 @@ def open_est_server(
     *,
     source: Path,
     ca: CABackend,
-    opened: Callable[[CABackend], object],
+    opened: Callable[[str, CABackend], object],
     authorities: Mapping[str, EnrolleeAuthority],
     devices: KnownDevices,
     second_use: SecondUse,
@@ -48,7 +47,7 @@ def open_est_server(
     Args:
         source: the settings file.
         ca: of the profiles that name none.
-        opened: is told of each further CA, which the caller closes.
+        opened: is told of each further CA, with the label of its profile; the caller closes it.
         authorities: by kind of client.
         signer: the registrar's own.
 
@@ -59,7 +58,10 @@ def open_est_server(
     desks: dict[str, Desk] = {}
     for place, each in enumerate((*settings.profile, *_default_unless_there(settings))):
         where = f"est.profile.{place}"
-        issuing = ca if each.ca is None else _opened_ca(each.ca, source, where, opened)
+        issuing = ca
+        if each.ca is not None:
+            issuing = open_adapter(CA_BACKENDS, each.ca, source=source, where=f"{where}.ca")
+            opened(each.label or "", issuing)
         _warn_of_strangers(each.label or "", issuing, signer)
         desks[each.label or ""] = make_desk(
             profile_of(each),
@@ -97,14 +99,6 @@ def profile_of(settings: ESTProfileSettings) -> EnrollmentProfile:
 def _default_unless_there(settings: ESTSettings) -> tuple[ESTProfileSettings, ...]:
     there = any(profile.label is None for profile in settings.profile)
     return () if there else (ESTProfileSettings(),)
-
-
-def _opened_ca(
-    table: Mapping[str, Any], source: Path, where: str, opened: Callable[[CABackend], object]
-) -> CABackend:
-    ca: CABackend = open_adapter(CA_BACKENDS, table, source=source, where=f"{where}.ca")
-    opened(ca)
-    return ca
 
 
 def _warn_of_strangers(label: str, ca: CABackend, signer: Signer) -> None:

@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 KEPT_S: Final = 1.0  # ours: who asks often gets the same answer
 DEADLINE_S: Final = 1.0  # ours: probes of operators wait for little longer
 
-Check: TypeAlias = Callable[[], Awaitable[None]]
-"""Raises an OnboardingError unless its part could do its work; see
-:class:`registrar_plugin.health.port.Checkable`.
+Check: TypeAlias = Callable[[], Awaitable[str | None]]
+"""Raises an OnboardingError unless its part could do its work, and returns what a person should
+know though it could; see :class:`registrar_plugin.health.port.Checkable`.
 """
 
 
@@ -28,6 +28,7 @@ class Finding:
     name: str
     code: str = ""  # of the error; empty: it is ready
     reason: str = ""
+    warning: str = ""  # of a part that is ready, and will not be if nobody looks
 
     @property
     def is_ready(self) -> bool:
@@ -74,23 +75,31 @@ class Readiness:
 async def _find(name: str, check: Check) -> Finding:
     try:
         async with asyncio.timeout(DEADLINE_S):
-            await check()
+            warning = await check()
     except TimeoutError:
         error: OnboardingError = Unavailable(f"no answer within {DEADLINE_S:g} s")
     except OnboardingError as err:
         error = err
     else:
-        return Finding(name=name)
+        return Finding(name=name, warning=warning or "")
     return Finding(name=name, code=error.code, reason=error.reason)
 
 
 def _tell_changes(before: Collection[Finding], now: Collection[Finding]) -> None:
-    was_ready = {finding.name: finding.is_ready for finding in before}
+    known = {finding.name: finding for finding in before}
     for finding in now:
-        if finding.is_ready == was_ready.get(finding.name, True):
-            continue
-        if finding.is_ready:
-            log.info("ready again", extra={"check": finding.name})
-        else:
-            facts = {"check": finding.name, "code": finding.code, "reason": finding.reason}
-            log.warning("not ready", extra=facts)
+        was = known.get(finding.name, Finding(name=finding.name))
+        _tell_readiness(was, finding)
+        if finding.warning and not was.warning:
+            facts = {"check": finding.name, "reason": finding.warning}
+            log.warning("needs attention", extra=facts)
+
+
+def _tell_readiness(was: Finding, finding: Finding) -> None:
+    if finding.is_ready == was.is_ready:
+        return
+    if finding.is_ready:
+        log.info("ready again", extra={"check": finding.name})
+    else:
+        facts = {"check": finding.name, "code": finding.code, "reason": finding.reason}
+        log.warning("not ready", extra=facts)

@@ -32,7 +32,7 @@ async def ready(request: web.Request) -> web.Response:
 
 def _as_json(finding: Finding) -> dict[str, object]:
     if finding.is_ready:
-        return {"ready": True}
+        return {"ready": True} | ({"warning": finding.warning} if finding.warning else {})
     return {"ready": False, "code": finding.code, "reason": finding.reason}
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
 
-from brski.errors import StateError
+from brski.errors import OnboardingError, StateError, Unavailable
 from registrar_plugin.ca_backend.crl import PublishedCRL, Reason, RevokedCertificate, parse_crl
 from registrar_plugin.ca_backend.port import CRLSigner
 from registrar_plugin.clerk import Clerk
@@ -31,6 +31,8 @@ from registrar_plugin.telemetry.events import Event, EventKind
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 2.0  # ours: so long a revocation of another process may go unpublished
+_PAUSE_LIMIT_S: Final = 60.0  # ours: between tries while the disk is full or the CA away
+_SKEW: Final = timedelta(minutes=5)  # ours: a clock that was set right by less is no matter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class CRLKeeper:
     """One CA's lists.
 
     Args:
-        publish: puts a signed list, DER, where else it shall be; called when it has changed.
+        publish: puts a signed list, DER, where else it shall be; called until it has succeeded.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class CRLKeeper:
         lists: RevocationLists,
         clerk: Clerk,
         policy: CRLPolicy,
-        publish: Callable[[bytes], None] = lambda _: None,
+        publish: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
         self._ca = ca
         self._withdrawals = withdrawals
@@ -65,6 +67,8 @@ class CRLKeeper:
         self._policy = policy
         self._publish = publish
         self._current: PublishedCRL | None = None
+        self._put: PublishedCRL | None = None  # where else it shall be
+        self._failure = ""
         self._lock = asyncio.Lock()
 
     @property
@@ -84,19 +88,61 @@ class CRLKeeper:
                 current = await self._issue()
             else:
                 current = standing[1]
-            if self._current != current:
-                self._publish(current.octets)
-                self._current = current
+            self._current = current  # whatever becomes of the other place
+            if self._publish is not None and self._put != current:
+                await self._publish(current.octets)
+                self._put = current
             return current
 
+    async def check(self) -> str | None:
+        """See :class:`registrar_plugin.health.port.Checkable`: a list that has ended is as bad for
+        who relies on it as none; one that cannot be renewed is still good.
+
+        Raises:
+            Unavailable: there is no list, or it is out of its time.
+        """
+        crl, now, why = self._current, self._clerk.now(), self._failure
+        because = f": {why}" if why else ""
+        if crl is None:
+            raise Unavailable(f"there is no revocation list yet{because}")
+        if now >= crl.next_update:
+            raise Unavailable(
+                f"revocation list {crl.number} has ended at {crl.next_update:%FT%TZ}{because}",
+                section="RFC 5280 §5.1.2.5",
+            )
+        if now < crl.this_update - _SKEW:
+            raise Unavailable(
+                f"revocation list {crl.number} begins at {crl.this_update:%FT%TZ} only{because}",
+                section="RFC 5280 §5.1.2.4",
+            )
+        return f"revocation list {crl.number} is not renewed{because}" if why else None
+
     async def keep(self, *, poll_s: float = POLL_S) -> None:
-        """Refresh until cancelled; a failure, foreseen or not, is logged and tried again."""
+        """Refresh until cancelled; what fails, foreseen or not, is told and tried again, less often
+        the longer it fails.
+        """
+        pause_s = poll_s
         while True:
             try:
                 await self.refresh()
             except Exception as err:  # else the list would grow old unseen
-                log.exception("revocation list not renewed", extra={"reason": str(err)})
-            await asyncio.sleep(poll_s)
+                self._failed(err)
+                pause_s = min(2 * pause_s, max(poll_s, _PAUSE_LIMIT_S))
+            else:
+                self._failure, pause_s = "", poll_s
+            await asyncio.sleep(pause_s)
+
+    def _failed(self, err: Exception) -> None:
+        """A line for each new reason, not for each try."""
+        was, self._failure = self._failure, str(err) or type(err).__name__
+        if self._failure == was:
+            return
+        foreseen = isinstance(err, OnboardingError)
+        log.error(
+            "revocation list not renewed",
+            extra={"reason": self._failure},
+            exc_info=None if foreseen else err,
+        )
 
     async def _standing(self) -> tuple[RevocationList, PublishedCRL] | None:
         """The last list of this CA, with one that was only intended completed."""
@@ -114,8 +160,9 @@ class CRLKeeper:
 
     async def _is_due(self, signed: RevocationList, published: PublishedCRL) -> bool:
         half = (published.next_update - published.this_update) / 2
-        if self._clerk.now() >= published.this_update + half:
-            return True
+        now = self._clerk.now()
+        if now >= published.this_update + half or now < published.this_update - _SKEW:
+            return True  # it ends soon; or the clock was set back, and the list begins too late
         return signed.mark != await self._withdrawals.mark()
 
     async def _issue(self) -> PublishedCRL:

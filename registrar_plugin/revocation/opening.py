@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -59,8 +60,12 @@ def open_keeper(
     )
 
 
-def _into(path: Path | None) -> Callable[[bytes], None]:
-    return (lambda _: None) if path is None else partial(write_crl, path)
+def _into(path: Path | None) -> Callable[[bytes], Awaitable[None]] | None:
+    return None if path is None else partial(_write_aside, path)
+
+
+async def _write_aside(path: Path, octets: bytes) -> None:
+    await asyncio.to_thread(write_crl, path, octets)
 
 
 def write_crl(path: Path, octets: bytes) -> None:

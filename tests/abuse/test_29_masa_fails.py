@@ -7,6 +7,8 @@ again; when the fault has gone, the same request goes on, without a restart and 
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from aiohttp import web
 from brski.edge.http import circuit
 from brski.registry import VOUCHER_CMS_JSON
 from brski_lab.faults import FAIR, End, Faults, Weather
+from registrar_plugin.health import readiness
 from registrar_plugin.telemetry.events import EventKind, Outcome
 from tests.kit import pki
 from tests.kit.wired import TIMEOUT_S, VOUCHER_STATUS, Wired, wired
@@ -150,3 +153,64 @@ async def events(wire: Wired, serial_number: str) -> list[tuple[EventKind, Outco
         for event in await wire.events()
         if event.device is not None and event.device.serial_number == serial_number
     ]
+
+
+@pytest.mark.parametrize("weather", ["refused", "half-open", "cut-in-handshake"])
+async def test_a_dead_masa_is_seen_before_a_device_comes(
+    tmp_path: Path, weather: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks whether the registrar is ready has it looked at: by connections alone, and after
+    three in vain it is red; ready again by itself.
+    """
+    monkeypatch.setattr(readiness, "KEPT_S", 0.1)
+    async with wired(tmp_path, timeout_s=0.3) as wire, wire.serving():
+        wire.masa.weather = WEATHERS[weather]
+        async with asyncio.timeout(30):
+            while await wire.red_checks() != {"masa acme"}:
+                await asyncio.sleep(0.1)
+        wire.masa.weather = FAIR
+        await wire.until_ready()
+        assert wire.asked == []
+
+
+async def test_an_impostor_is_seen_before_a_device_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look is as strict as a request: chain and name of its certificate count."""
+    monkeypatch.setattr(readiness, "KEPT_S", 0.1)
+    async with wired(tmp_path) as wire:
+        (tmp_path / "masa-tls-root.pem").write_bytes(pki.make_root("Another").chain_pem)
+        async with wire.serving():
+            async with asyncio.timeout(30):
+                while await wire.red_checks() != {"masa acme"}:
+                    await asyncio.sleep(0.1)
+            _, said = await wire.health()
+            assert "certificate" in said["checks"]["masa acme"]["reason"]
+
+
+async def test_a_masa_in_use_is_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a minute of an answer nobody connects for the look's sake; after it, once."""
+    monkeypatch.setattr(readiness, "KEPT_S", 0.0)
+    async with wired(tmp_path) as wire, wire.serving():
+        await wire.onboard(wire.world.make_device())
+        connections = wire.masa.counts.connections
+        for _ in range(5):
+            assert await wire.red_checks() == set()
+        assert wire.masa.counts.connections == connections
+
+
+async def test_what_a_strangers_certificate_names_is_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No MASA in the settings: three devices in vain are what it takes, as ever."""
+    monkeypatch.setattr(readiness, "KEPT_S", 0.0)
+    async with wired(tmp_path) as wire:
+        settings = wire.settings.read_text()
+        wire.settings.write_text(re.sub(r"hosts = \[.*\]\n", "", settings))
+        wire.masa.weather = WEATHERS["refused"]
+        async with wire.serving():
+            for _ in range(5):
+                assert await wire.red_checks() == set()
+        assert wire.masa.counts.connections == 0

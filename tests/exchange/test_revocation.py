@@ -74,6 +74,9 @@ class Lists:
     ca: EmbeddedCA | None = None
     published: list[bytes] = field(default_factory=list)
 
+    async def publish(self, octets: bytes) -> None:
+        self.published.append(octets)
+
     def keeper(self) -> CRLKeeper:
         writer = self.world.journal.writer
         return CRLKeeper(
@@ -82,7 +85,7 @@ class Lists:
             lists=SQLiteRevocationLists(writer),
             clerk=Clerk(self.world.journal, self.world.clock),
             policy=self.policy,
-            publish=self.published.append,
+            publish=self.publish,
         )
 
 
@@ -373,23 +376,29 @@ async def test_a_list_of_the_ca_before_that_was_only_intended_is_passed_over(wor
 
 
 async def test_a_failure_to_publish_is_tried_again(world: World) -> None:
-    """A full disk where the file should be does not end the keeper, nor is the list forgotten."""
+    """A full disk where the file should be does not end the keeper, nor is the list forgotten; over
+    HTTP it is published all the same.
+    """
     lists = Lists(world)
     keeper = lists.keeper()
     failures = [FileUnusable("no such folder")]
 
-    def publish(octets: bytes) -> None:
+    async def publish(octets: bytes) -> None:
         if failures:
             raise failures.pop()
         lists.published.append(octets)
 
     keeper._publish = publish
+    with pytest.raises(FileUnusable):
+        await keeper.refresh()
+    assert keeper.current is not None
+    failures.append(FileUnusable("no such folder"))
     running = asyncio.create_task(keeper.keep(poll_s=0.0))
     while not lists.published:
         await asyncio.sleep(0.001)
     running.cancel()
-    assert keeper.current is not None
     assert keeper.current.number == 1
+    assert lists.published == [keeper.current.octets]
 
 
 async def test_every_list_is_in_the_journal(world: World) -> None:
@@ -428,3 +437,61 @@ async def test_whatever_fails_the_list_is_tried_again(
         await again.wait()
     task.cancel()
     assert "revocation list not renewed" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+# -- what the registrar says of it
+
+
+async def test_a_list_that_has_ended_is_told(world: World) -> None:
+    """Before the first, in its time, after its end; and one that begins only later."""
+    keeper = Lists(world, policy=CRLPolicy(validity=timedelta(hours=10))).keeper()
+    with pytest.raises(Unavailable, match="no revocation list yet"):
+        await keeper.check()
+    await keeper.refresh()
+    assert await keeper.check() is None
+    world.clock.forward(hours=9, minutes=59)
+    assert await keeper.check() is None
+    world.clock.forward(minutes=1)
+    with pytest.raises(Unavailable, match="list 1 has ended at 2025-06-01T22:00:00Z"):
+        await keeper.check()
+    world.clock.forward(hours=-10, minutes=-6)
+    with pytest.raises(Unavailable, match="begins at 2025-06-01T12:00:00Z only"):
+        await keeper.check()
+
+
+async def test_a_list_that_cannot_be_renewed_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning while it is good, with the reason; red with the same reason once it has ended; the
+    log has a line for a reason, not for each try.
+    """
+    lists = Lists(world, policy=CRLPolicy(validity=timedelta(hours=10)))
+    await lists.keeper().refresh()
+    dying = Lists(world, policy=lists.policy, ca=DyingCA(world.owner.signer)).keeper()
+    await dying.refresh()
+    world.clock.forward(hours=5)
+    running = asyncio.create_task(dying.keep(poll_s=0.0))
+    while (told := await dying.check()) is None:
+        await asyncio.sleep(0.001)
+    assert told == "revocation list 1 is not renewed: killed"
+    for _ in range(50):
+        await asyncio.sleep(0)
+    running.cancel()
+    world.clock.forward(hours=5)
+    with pytest.raises(Unavailable, match=r"has ended at .*: killed"):
+        await dying.check()
+    assert caplog.text.count("revocation list not renewed") == 1
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_clock_that_is_set_back_makes_a_new_list(world: World) -> None:
+    """One that was signed while the clock was ahead is good for nobody now; numbers grow on."""
+    keeper = Lists(world).keeper()
+    world.clock.forward(days=400)
+    first = await keeper.refresh()
+    world.clock.forward(days=-400)
+    second = await keeper.refresh()
+    assert (second.number, second.this_update) == (first.number + 1, world.clock.now)
+    world.clock.forward(minutes=-4)  # as clocks are set right every day
+    assert await keeper.refresh() == second

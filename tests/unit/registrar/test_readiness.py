@@ -26,12 +26,14 @@ class Part:
 
     def __init__(self, failure: OnboardingError | None = None) -> None:
         self.failure = failure
+        self.warning: str | None = None
         self.asked = 0
 
-    async def check(self) -> None:
+    async def check(self) -> str | None:
         self.asked += 1
         if self.failure is not None:
             raise self.failure
+        return self.warning
 
 
 async def test_each_part_is_told_by_itself() -> None:
@@ -78,6 +80,19 @@ async def test_a_change_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
             await asked.findings()
             time.now += KEPT_S
     assert [record.getMessage() for record in caplog.records] == ["not ready", "ready again"]
+
+
+async def test_a_warning_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """It is ready, it says what will become of that, and the log has it once."""
+    time, part = Time(), Part()
+    asked = Readiness({"part": part.check}, clock=time)
+    with caplog.at_level(logging.INFO, logger="registrar_plugin.health.readiness"):
+        for warning in (None, "ends soon", "ends soon", None):
+            part.warning = warning
+            (found,) = await asked.findings()
+            assert (found.is_ready, found.warning) == (True, warning or "")
+            time.now += KEPT_S
+    assert [record.getMessage() for record in caplog.records] == ["needs attention"]
 
 
 async def test_closing_stops_what_is_under_way() -> None:
