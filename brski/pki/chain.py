@@ -34,7 +34,15 @@ from brski.pki.extensions import authority_key_identifier, subject_key_identifie
 from brski.pki.keys import public_key_of_certificate, spki_of
 from brski.pki.known_paths import WhileValid
 from brski.pki.signer import PublicKey
-from brski.pki.walk import Path, called, check_algorithms, check_issued, is_known, walk
+from brski.pki.walk import (
+    Path,
+    called,
+    check_algorithms,
+    check_form,
+    check_issued,
+    is_known,
+    walk,
+)
 
 INTERMEDIATES_LIMIT: Final = 6  # certificates between leaf and anchor
 POOL_LIMIT: Final = 16  # certificates from which a path may be made
@@ -109,7 +117,8 @@ class TrustAnchors:
 
         Signatures, names, validity, BasicConstraints, path lengths, keyCertSign, kinds of keys and
         signatures are checked on every certificate of it, and that no critical extension is
-        unknown. Extended key usages and host names are the caller's.
+        unknown and nothing narrows what stands below. Extended key usages and host names are the
+        caller's.
 
         Args:
             leaf: whose key proved something; judged, not trusted.
@@ -197,6 +206,8 @@ class TrustAnchors:
         if at is None or policy is None or walked or is_known(path):
             walk(path, at, ignore_leaf_expiry)
             return
+        for certificate in path:
+            check_form(certificate)
         leaf, between = path[0], path[1:-1]
         known = self._issuers.get(path[1:], at) if between else None
         _verify(leaf, () if known else between, known or policy, at)

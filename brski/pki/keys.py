@@ -261,14 +261,14 @@ def parse_certificate(data: bytes) -> x509.Certificate:
         The certificate; names, dates and extensions have been read once, so that they can be again.
 
     Raises:
-        Malformed: not DER, not a certificate, a serial number that is not positive, an extension
-            twice, empty or not as its type demands.
+        Malformed: not DER, not a certificate, a serial number that is not positive, two signature
+            algorithms, an extension twice, empty or not as its type demands.
         TooLarge: more than 32 kB.
 
     RFC 5280 §4.1.
     """
     der.check_der(data, max_octets=_CERTIFICATE_OCTETS_LIMIT)
-    _check_certificate_number(data)
+    _check_outline(data)
     try:
         certificate = x509.load_der_x509_certificate(data)
         _read_lazy_parts(certificate)
@@ -277,14 +277,22 @@ def parse_certificate(data: bytes) -> x509.Certificate:
     return certificate
 
 
-def _check_certificate_number(data: bytes) -> None:
-    # The library warns of these at every load and will refuse them one day.
+def _check_outline(data: bytes) -> None:
     tbs = der.read_element(data, der.read_element(data).content)
-    number = _tbs_fields(der.octets_of(data, tbs))[0]
-    start = tbs.start + number.content
-    if number.tag != der.INTEGER or data[start] & 0x80 or number.end - number.content > 21:
+    signed = der.octets_of(data, tbs)
+    number, algorithm = _tbs_fields(signed)[:2]
+    _check_certificate_number(signed, number)
+    applied = der.read_element(data, tbs.end)
+    if der.octets_of(signed, algorithm) != der.octets_of(data, applied):
+        raise Malformed("certificate of two signature algorithms", section="RFC 5280 §4.1.1.2")
+
+
+def _check_certificate_number(tbs: bytes, number: der.Element) -> None:
+    # The library warns of these at every load and will refuse them one day.
+    octets = der.content_of(tbs, number)
+    if number.tag != der.INTEGER or octets[0] & 0x80 or len(octets) > 21:
         raise Malformed("certificate without a positive serial number", section="RFC 5280 §4.1.2.2")
-    if not any(data[start : tbs.start + number.end]):
+    if not any(octets):
         raise Malformed("certificate with serial number 0", section="RFC 5280 §4.1.2.2")
 
 

@@ -2,7 +2,8 @@
 
 Names, signatures, validity, BasicConstraints, path lengths, keyCertSign, kinds of keys and
 signatures, critical extensions. Which path it is, and whether its end is trusted, is for
-:mod:`brski.pki.chain`. RFC 5280 §6.
+:mod:`brski.pki.chain`. What of it is asked of every certificate by itself, :func:`check_form`, is
+asked of the paths that the verifier judges, too. RFC 5280 §6.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -24,12 +25,12 @@ from brski.pki.keys import public_key_of_certificate
 from brski.pki.signer import PublicKey
 
 Path: TypeAlias = tuple[x509.Certificate, ...]
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 _REMEMBERED: Final = 256  # ours: steps whose signature has verified, of a few onboardings
 _SECTION: Final = "RFC 5280 §6.1"
 
-# What is understood when marked critical. Name constraints are not: no device PKI that we know of
-# uses them.
+# What is understood when marked critical.
 _UNDERSTOOD: Final = frozenset(
     {
         ExtensionOID.BASIC_CONSTRAINTS,
@@ -40,6 +41,12 @@ _UNDERSTOOD: Final = frozenset(
         ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
     }
 )
+# What narrows the paths below it, critical or not (RFC 5280 §6.1.4), and is not worked out here: no
+# device PKI that we know of uses these.
+_NARROWING: Final = {
+    ExtensionOID.NAME_CONSTRAINTS: ("name constraints", "RFC 5280 §4.2.1.10"),
+    ExtensionOID.POLICY_CONSTRAINTS: ("policy constraints", "RFC 5280 §4.2.1.11"),
+}
 SIGNATURE_ALGORITHMS: Final = frozenset(  # of certificates and revocation lists, dotted
     {
         registry.ECDSA_WITH_SHA256,
@@ -59,7 +66,7 @@ SIGNATURE_ALGORITHMS: Final = frozenset(  # of certificates and revocation lists
 def walk(path: Path, at: datetime | None, ignore_leaf_expiry: bool) -> None:
     """Judge *path*, leaf first and anchor last; without *at* no date counts."""
     for depth, certificate in enumerate(path):
-        _check_extensions(certificate)
+        check_form(certificate)
         if at is not None:
             _check_validity(certificate, at, ignore_expiry=ignore_leaf_expiry and depth == 0)
         if depth > 0:
@@ -82,6 +89,29 @@ def check_algorithms(certificate: x509.Certificate) -> PublicKey:
         raise ChainInvalid(f"{called(certificate)}: {err.reason}", section=err.section) from err
 
 
+def check_form(certificate: x509.Certificate) -> None:
+    """Raise if it has what no certificate of a path may have, wherever it stands.
+
+    Raises:
+        ChainInvalid: a version before 3; an issuer without a name; a critical extension that is not
+            understood; name or policy constraints; keyCertSign on what is no CA.
+
+    RFC 5280 §4.1.2.1, §4.1.2.4, §4.2.
+    """
+    if certificate.version is not x509.Version.v3:
+        raise ChainInvalid(
+            f"{called(certificate)} is not of version 3", section="RFC 5280 §4.1.2.1"
+        )
+    if not certificate.issuer:
+        raise ChainInvalid(f"{called(certificate)} names no issuer", section="RFC 5280 §4.1.2.4")
+    _check_extensions(certificate)
+    usage = _value(certificate, x509.KeyUsage)
+    if usage is not None and usage.key_cert_sign and not _is_ca(certificate):
+        raise ChainInvalid(
+            f"{called(certificate)} has keyCertSign and is no CA", section="RFC 5280 §4.2.1.9"
+        )
+
+
 def _check_extensions(certificate: x509.Certificate) -> None:
     for extension in certificate.extensions:
         if extension.critical and extension.oid not in _UNDERSTOOD:
@@ -89,13 +119,13 @@ def _check_extensions(certificate: x509.Certificate) -> None:
                 f"{called(certificate)} has the critical extension {extension.oid.dotted_string}",
                 section="RFC 5280 §4.2",
             )
-        if extension.oid == ExtensionOID.NAME_CONSTRAINTS:
-            raise ChainInvalid(
-                f"{called(certificate)} has name constraints", section="RFC 5280 §4.2.1.10"
-            )
+        if extension.oid in _NARROWING:
+            what, section = _NARROWING[extension.oid]
+            raise ChainInvalid(f"{called(certificate)} has {what}", section=section)
 
 
 def _check_validity(certificate: x509.Certificate, at: datetime, *, ignore_expiry: bool) -> None:
+    at = at.replace(microsecond=0)  # certificates count whole seconds, the last one included
     if at < certificate.not_valid_before_utc:
         raise ChainInvalid(
             f"{called(certificate)} is not valid before {certificate.not_valid_before_utc:%c}",
@@ -110,27 +140,31 @@ def _check_validity(certificate: x509.Certificate, at: datetime, *, ignore_expir
 
 def _check_issuer(certificate: x509.Certificate, *, below: Path) -> None:
     """*below*: the CA certificates between it and the leaf."""
-    constraints = _value(certificate, x509.BasicConstraints)
-    if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
+    if not _is_ca(certificate):
         raise ChainInvalid(
             f"{called(certificate)} issues, but is no CA", section="RFC 5280 §4.2.1.9"
         )
     usage = _value(certificate, x509.KeyUsage)
-    if isinstance(usage, x509.KeyUsage) and not usage.key_cert_sign:
+    if usage is not None and not usage.key_cert_sign:
         raise ChainInvalid(
             f"{called(certificate)} issues without keyCertSign", section="RFC 5280 §4.2.1.3"
         )
+    constraints = _value(certificate, x509.BasicConstraints)
     # Self-issued certificates count too; RFC 5280 would not have it, the library's verifier does.
-    if constraints.path_length is not None and len(below) > constraints.path_length:
+    most = None if constraints is None else constraints.path_length
+    if most is not None and len(below) > most:
         raise ChainInvalid(
-            f"{called(certificate)} allows {constraints.path_length} CAs below, not {len(below)}",
+            f"{called(certificate)} allows {most} CAs below, not {len(below)}",
             section="RFC 5280 §4.2.1.9",
         )
 
 
-def _value(
-    certificate: x509.Certificate, kind: type[x509.ExtensionType]
-) -> x509.ExtensionType | None:
+def _is_ca(certificate: x509.Certificate) -> bool:
+    constraints = _value(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
+
+
+def _value(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
     try:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from brski.pki import extensions
 from tests.kit import pki
@@ -19,6 +19,17 @@ SERVER_AUTH: Final = ExtendedKeyUsageOID.SERVER_AUTH.dotted_string
 _HARDWARE: Final = extensions.hardware_module_name("1.3.6.1.4.1.32473.7", b"SN-0001")
 UNKNOWN: Final = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.99"), b"\5\0")
 _CONSTRAINTS: Final = x509.NameConstraints([x509.DNSName("example.com")], None)
+_EXPLICIT_POLICY: Final = x509.PolicyConstraints(
+    require_explicit_policy=0, inhibit_policy_mapping=None
+)
+_ISSUER_AT: Final = x509.AuthorityInformationAccess(
+    [
+        x509.AccessDescription(
+            AuthorityInformationAccessOID.CA_ISSUERS,
+            x509.UniformResourceIdentifier("http://ca.example.com/"),
+        )
+    ]
+)
 _ROOTS: Final = 24  # of one name
 _NO_CA: Final = x509.BasicConstraints(ca=False, path_length=None)
 
@@ -102,12 +113,33 @@ def _extensions() -> list[LimboCase]:
     ca = issuing(root())
     constrained = issuing(root(), extra=[(_CONSTRAINTS, True)])
     strange = issuing(root(), extra=[(UNKNOWN, True)])
+    policed = issuing(root(), extra=[(_EXPLICIT_POLICY, False)])
     wrong = x509.AuthorityKeyIdentifier(bytes(20), None, None)
     cases = [
         ("unknown-critical", "Nobody knows it.", idevid(ca, extra=[(UNKNOWN, True)]), False),
         ("unknown", "Not critical.", idevid(ca, extra=[(UNKNOWN, False)]), True),
         ("ca-unknown-critical", "Nobody knows it, on the CA.", idevid(strange), False),
         ("name-constraints", "On DNS names, of which it has none.", idevid(constrained), True),
+        (
+            "policy-constraints",
+            "The CA demands a policy below it, and there is none; critical or not, that counts "
+            "(RFC 5280 §6.1.4 (i)).",
+            idevid(policed),
+            False,
+        ),
+        ("critical-aia", "RFC 5280 §4.2.2.1.", idevid(ca, extra=[(_ISSUER_AT, True)]), False),
+        (
+            "aia",
+            "Where its issuer's certificate is.",
+            idevid(ca, extra=[(_ISSUER_AT, False)]),
+            True,
+        ),
+        (
+            "leaf-cert-sign",
+            "It may sign certificates and is no CA.",
+            idevid(ca, key_usage=pki.CA_KEY_USAGE),
+            False,
+        ),
         ("no-aki", "An IDevID without issuer's key identifier.", idevid(ca, aki=False), True),
         (
             "aki-mismatch",

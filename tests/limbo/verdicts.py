@@ -7,6 +7,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 
 from brski.errors import KeyNotAllowed, PeerError, Refused
@@ -41,6 +42,18 @@ def ours(case: LimboCase) -> str:
     return ""
 
 
+def both(case: LimboCase, patch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """What :func:`ours` says by the library's verifier where that can judge, and by our own walk.
+
+    Which of them judges a path depends on keys, clocks and what has verified before, so they must
+    say the same.
+    """
+    patch.setattr(chain, "is_known", lambda _: False)
+    by_the_verifier = ours(case)
+    patch.setattr(chain, "is_known", lambda _: True)
+    return by_the_verifier, ours(case)
+
+
 def openssl(program: str, case: LimboCase, folder: Path) -> str:
     """What ``openssl verify`` complains of; empty if it does not.
 
@@ -53,7 +66,7 @@ def openssl(program: str, case: LimboCase, folder: Path) -> str:
     for name, pems in files.items():
         (folder / f"{name}.pem").write_text("".join(pems), "ascii")
     at = case.at or datetime.now(UTC)
-    command = [program, "verify", "-no-CApath", "-no-CAstore", "-partial_chain"]
+    command = [program, "verify", "-no-CApath", "-no-CAstore", "-partial_chain", "-policy_check"]
     command += ["-CAfile", "anchors.pem", "-attime", str(int(at.timestamp()))]
     command += ["-verify_depth", str(chain.INTERMEDIATES_LIMIT), "-auth_level", "2"]
     if case.intermediates:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from brski.pki import chain, extensions
 from brski.pki.keys import parse_certificate
@@ -110,6 +111,27 @@ def _key_identifiers_differ(kind: str) -> Case:
     return Case(leaf, (), (root.certificate,))
 
 
+def _root_without_a_name(kind: str) -> Case:
+    root = pki.certify(
+        x509.Name([]),
+        key=pki.make_key(kind),
+        basic_constraints=x509.BasicConstraints(ca=True, path_length=None),
+        key_usage=pki.CA_KEY_USAGE,
+    )
+    leaf = pki.make_idevid(root)
+    return Case(leaf, (), (root.certificate,))
+
+
+# Known to every library, and of a criticality that RFC 5280 does not let it have.
+ISSUER_AT = x509.AuthorityInformationAccess(
+    [
+        x509.AccessDescription(
+            AuthorityInformationAccessOID.CA_ISSUERS,
+            x509.UniformResourceIdentifier("http://ca.example.com/"),
+        )
+    ]
+)
+POLICY_WANTED = x509.PolicyConstraints(require_explicit_policy=0, inhibit_policy_mapping=None)
 NO_PERMITTED = x509.NameConstraints([x509.DNSName("example.com")], None)
 
 BAD: dict[str, Callable[[str], Case]] = {
@@ -135,6 +157,22 @@ BAD: dict[str, Callable[[str], Case]] = {
     "unknown critical extension of the root": lambda k: under_root(k, extra=[(UNKNOWN, True)]),
     "critical name constraints": lambda k: under_sub_ca(k, extra=[(NO_PERMITTED, True)]),
     "name constraints": lambda k: under_sub_ca(k, extra=[(NO_PERMITTED, False)]),
+    "critical authority information access": lambda k: idevid(k, extra=[(ISSUER_AT, True)]),
+    "critical authority information access of a CA": lambda k: under_sub_ca(
+        k, extra=[(ISSUER_AT, True)]
+    ),
+    "critical authority information access of the root": lambda k: under_root(
+        k, extra=[(ISSUER_AT, True)]
+    ),
+    "policy constraints": lambda k: under_sub_ca(k, extra=[(POLICY_WANTED, False)]),
+    "critical policy constraints of the root": lambda k: under_root(
+        k, extra=[(POLICY_WANTED, True)]
+    ),
+    "root without a name": _root_without_a_name,
+    "keyCertSign on a leaf": lambda k: idevid(k, key_usage=pki.CA_KEY_USAGE),
+    "keyCertSign on a leaf without basic constraints": lambda k: idevid(
+        k, key_usage=pki.CA_KEY_USAGE, basic_constraints=None
+    ),
     "leaf of a weak key": lambda k: idevid(k, key=pki.make_key("RSA-1024")),
     "leaf of P-521": lambda k: idevid(k, key=pki.make_key("P-521")),
     "CA of a weak key": lambda k: under_sub_ca(k, key=pki.make_key("RSA-1024")),

@@ -10,6 +10,7 @@ from cryptography import x509
 from brski import registry
 from brski.pki import extensions
 from tests.kit import pki
+from tests.unit.pki.bad_chains import ISSUER_AT
 from tests.unit.pki.chain_cases import (
     UNKNOWN,
     Case,
@@ -131,6 +132,15 @@ GOOD: dict[str, Callable[[str], Case]] = {
     ),
     "in the first second": lambda k: idevid(k, at=pki.NOT_BEFORE),
     "in the last second": lambda k: under_sub_ca(k, at=pki.NOT_AFTER),
+    "in the last fraction of the last second": lambda k: under_sub_ca(
+        k, at=pki.NOT_AFTER + timedelta(microseconds=999_999)
+    ),
+    "authority information access": lambda k: idevid(k, extra=[(ISSUER_AT, False)]),
+    "a CA as the leaf": lambda k: idevid(
+        k,
+        key_usage=pki.CA_KEY_USAGE,
+        basic_constraints=x509.BasicConstraints(ca=True, path_length=0),
+    ),
     "in the year 9999": lambda k: idevid(k, at=pki.NEVER - timedelta(days=1)),
     "path length met": _path_length_met,
     "self-issued certificate": self_issued,

@@ -251,6 +251,20 @@ def test_certificate_without_a_positive_serial_number_is_refused(number: int) ->
         keys.parse_certificate(data)
 
 
+def test_certificate_of_two_signature_algorithms_is_refused() -> None:
+    """What is signed says one, what a verifier goes by another."""
+    other = der.encode(der.SEQUENCE, der.encode_oid("1.2.840.10045.4.3.3"))  # ecdsa-with-SHA384
+    data = _rebuilt(lambda fields: [*fields[:2], other, *fields[3:]])
+    with pytest.raises(Malformed, match="two signature algorithms"):
+        keys.parse_certificate(data)
+
+
+def test_certificate_of_a_tbs_alone_is_refused() -> None:
+    tbs = der.children(IDEVID.der, der.read_element(IDEVID.der))[0]
+    with pytest.raises(Malformed):
+        keys.parse_certificate(der.encode(0x30, der.octets_of(IDEVID.der, tbs)))
+
+
 def test_extension_that_stands_twice_is_refused() -> None:
     """A parser that takes the first and one that takes the last would see two certificates."""
 

@@ -123,7 +123,7 @@ def test_issuer_is_judged_once_for_all_its_devices(asked: list[int]) -> None:
         pytest.param({"extra": [(UNKNOWN, True)]}, id="unknown-critical-extension"),
     ],
 )
-def test_odd_device_of_a_known_issuer_is_refused(odd: dict[str, Any], asked: list[int]) -> None:
+def test_odd_device_of_a_known_issuer_is_refused(odd: dict[str, Any]) -> None:
     """A leaf is judged whole, whoever has vouched for its issuer."""
     oem = pki.make_pki()
     anchors = TrustAnchors([oem.root])
@@ -132,7 +132,6 @@ def test_odd_device_of_a_known_issuer_is_refused(odd: dict[str, Any], asked: lis
     bad = pki.make_idevid(oem, "SN-2", **odd)
     with pytest.raises(ChainInvalid):
         anchors.validate(bad.certificate, bad.intermediates, at=pki.NOW)
-    assert asked == [1, 0]
 
 
 def test_namesake_of_a_known_issuer_is_not_known(asked: list[int]) -> None:
