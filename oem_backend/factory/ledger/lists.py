@@ -14,8 +14,8 @@ from oem_backend.factory.ledger.waiting import Waiting
 
 _ENTER_ENTRY: Final = """
 INSERT INTO entry (build_list, serial_number, chip_id, presentation, replaces, batch, chunk)
-SELECT ?1, ?2, ?3, ?4, ?5, chip.batch, chip.chunk
-FROM (SELECT 1) LEFT JOIN chip ON chip.chip_id = ?3
+SELECT given.*, chip.batch, chip.chunk
+FROM (SELECT ?, ?, ? AS chip_id, ?, ?) AS given LEFT JOIN chip ON chip.chip_id = given.chip_id
 """
 _END_REPLACED: Final = f"""
 UPDATE certificate SET ended_by = :list WHERE rowid IN (SELECT ended FROM ({REPLACED}))
