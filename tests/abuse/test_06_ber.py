@@ -119,7 +119,9 @@ def test_est(name: str) -> None:
     assert parse_csr(csr)
     assert decode_certs_only(answer)
     assert decode_csr_attributes(attributes)
-    readers = [(parse_csr, csr), (decode_certs_only, answer)]
+    readers: list[tuple[Callable[[bytes], object], bytes]] = [
+        *((parse_csr, csr), (decode_certs_only, answer))
+    ]
     if name != "an empty sequence":  # of attributes it asks for nothing
         readers.append((decode_csr_attributes, attributes))
     with counted() as effort:

@@ -42,8 +42,8 @@ async def test_attributes_shown_as_a_payload(desk: Desk, receiver: str) -> None:
     honest = desk.signed(receiver, document)
     await desk.give(receiver, honest)
     signed = CMS.open(honest)
-    attributes = signed._parts.to_be_signed  # type: ignore[attr-defined]  # of the honest message
-    signature = signed._signature  # type: ignore[attr-defined]
+    attributes = signed._parts.to_be_signed  # of the honest message
+    signature = signed._signature
     assert attributes.startswith(b"\x31")
     bare = signer_info(signer, attributes=None, signature=signature)
     for info in (bare, signer_info(signer, attributes)):

@@ -9,6 +9,7 @@ import pytest
 
 from brski.edge.settings import Settings, load_settings
 from brski.errors import Malformed, OnboardingError, SettingsError, UnknownFormat
+from brski.pki import der
 from brski.pki.keys import certificate_der
 from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMS
@@ -17,6 +18,7 @@ from brski.voucher.model import Assertion, VoucherRequest
 from brski.voucher.yang_json import encode_voucher_request
 from device_client.settings import PledgeSettings
 from masa_stub.settings import MASASettings
+from registrar_plugin.registrar import VoucherAnswer
 from registrar_plugin.settings import RegistrarSettings
 from tests.kit import pki
 from tests.kit.voucher import (
@@ -25,7 +27,6 @@ from tests.kit.voucher import (
     LENIENT,
     cms,
     content_type_attribute,
-    der,
     digest_attribute,
     explicit_octets,
     signer_info,
@@ -84,6 +85,7 @@ async def test_each_deviation_needs_the_switch(
         body = request_of(world, device, **deviation)  # type: ignore[arg-type]  # its knobs
         connection = world.connection(device.shown)
         answer = await world.registrar.request_voucher(body, VOUCHER_CMS_JSON, connection)
+        assert isinstance(answer, VoucherAnswer)
         voucher = CMS.open(answer.body)  # what is written stays strict
         assert voucher.payload.count(str(deviation.get("nonce", STRICT_NONCE)).encode()) == 1
     (tmp_path / "strict").mkdir()

@@ -17,7 +17,8 @@ from brski.pki.keys import certificate_der
 from brski.telemetry.status import Status
 from brski.voucher.cms import CMS
 from brski.voucher.yang_json import decode_voucher, decode_voucher_request
-from masa_stub.issue import IssuePolicy, Pin
+from masa_stub.issue import IssuePolicy
+from masa_stub.pin import Pin
 from registrar_plugin.registrar import VoucherAnswer
 from tests.kit.world import make_world
 

@@ -118,7 +118,8 @@ def first_child(octets: bytes) -> bytes:
 
 def elements(octets: bytes, most: int = 12) -> list[bytes]:
     """DER elements that stand one after the other, for as long as they can be read."""
-    found, rest = [], octets
+    found: list[bytes] = []
+    rest = octets
     while len(rest) > 1 and len(found) < most:
         try:
             element = der.read_element(rest)

@@ -11,7 +11,7 @@ import cbor2
 
 from brski.idevid import build_list, bundle, manifest
 from brski.idevid.record_json import decode_records, encode_records
-from brski.pki import cbor, der
+from brski.pki import cbor, cose, der
 from brski.seed import batch, batch_file
 from brski.seed.cms_batch import open_cms_batch, sign_cms
 from tests.fuzz import bench
@@ -57,7 +57,7 @@ def _seed_batch_inside(data: bytes) -> None:
     info = batch.chunk_info(header, 0)
     sealed = bench.RECIPIENT.public_key.seal(plaintext, info)
     payload = batch.encode_payload(header, [hashlib.sha256(sealed).digest()])
-    signed = batch.cose.sign1(payload, bench.FILE_SIGNER, external_aad=batch.LABEL.encode())
+    signed = cose.sign1(payload, bench.FILE_SIGNER, external_aad=batch.LABEL.encode())
     label = cbor.encode(batch.LABEL)
     _seed_batch(label + cbor.encode(signed) + cbor.encode(sealed))
 

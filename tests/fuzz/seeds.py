@@ -291,9 +291,11 @@ def _tools() -> Iterator[tuple[str, str, bytes]]:
 
 
 def _cose() -> bytes:
-    leaves = {1: 2, 5: extensions.encode_idevid_issuer(_ISSUER), 7: bytes(8), 13: "SN-0001"}
-    headers = [cbor.encode({1: -7}), {32: [_DEVICE]}]
-    return b"\xd2" + cbor.encode([*headers, cbor.encode({2501: leaves}), bytes(64)])
+    issuer = extensions.encode_idevid_issuer(_ISSUER)
+    leaves: dict[int | str, cbor.Encodable] = {1: 2, 5: issuer, 7: bytes(8), 13: "SN-0001"}
+    protected, payload = cbor.encode({1: -7}), cbor.encode({2501: leaves})
+    signed: list[cbor.Encodable] = [protected, {32: [_DEVICE]}, payload, bytes(64)]
+    return b"\xd2" + cbor.encode(signed)
 
 
 def _bundle() -> bytes:

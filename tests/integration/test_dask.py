@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _has_registered(log: Path) -> bool:
+    return b"Registered to" in log.read_bytes()
+
+
 def start(folder: Path, name: str, *words: str) -> subprocess.Popen[bytes]:
     """One of Dask's programs; what it says is kept beside its files."""
     with (folder / f"{name}.log").open("wb") as log:
@@ -115,7 +120,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         ]
         for name in ("one", "two"):
             log = folder / f"{name}.log"
-            patiently(lambda log=log: b"Registered to" in log.read_bytes(), f"worker {name}")
+            patiently(partial(_has_registered, log), f"worker {name}")
         yield Cluster(scheduler=scheduler, workers=workers)
 
 

@@ -225,7 +225,7 @@ def test_faults_that_make_no_sense() -> None:
     """Negative times and shares above one."""
     for bad in ({"delay_s": -1.0}, {"jitter_s": -1.0}, {"after": -1}, {"octets_per_s": 0.0}):
         with pytest.raises(ValueError, match="not negative"):
-            Faults(**bad)  # type: ignore[arg-type]  # one of its fields
+            Faults(**bad)
     for share in (-0.1, 1.1):
         with pytest.raises(ValueError, match="from 0 to 1"):
             Weather(share=share)

@@ -59,7 +59,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def run(program: str, *arguments: object, env: dict[str, str], given: bytes = b"") -> bytes:
-    command = [PROGRAMS / program, *map(str, arguments)]
+    command = [f"{PROGRAMS / program}", *map(str, arguments)]
     return subprocess.run(command, input=given, env=env, capture_output=True, check=True).stdout
 
 

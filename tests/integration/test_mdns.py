@@ -104,7 +104,7 @@ async def test_at_the_end_it_takes_its_word_back(lan: str) -> None:
     with dns.group_socket(LOOPBACK) as sock:
         async with announcer().announcing(LOOPBACK, 41443):
             pass
-        lives = []
+        lives: list[int] = []
         async with asyncio.timeout(5):
             while not lives:
                 packet = await loop.sock_recv(sock, 9000)

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
 from brski.idevid.record import Presentation
-from brski.pki.keys import parse_certificate
+from brski.pki.keys import parse_certificate, public_key_of_certificate
 from brski.seed.profiles import NAMES
 from brski.voucher.cms import CMS
 from brski_lab.building import Ordered
@@ -63,7 +63,7 @@ def check(stage: Stage, device: Ordered, outcome: Outcome) -> None:
     assert outcome.result is Result.ENROLLED, f"{name}: {outcome.reason}"
     fuse = load_fuse(stage.fuse_path(device.serial_number))
     assert fuse.derivation_profile == name
-    shown = SeedIdentity(fuse).client_chain[0].public_key()
+    shown = public_key_of_certificate(SeedIdentity(fuse).client_chain[0])
     (kind,) = (kind for suffix, kind in KINDS.items() if name.endswith(suffix))
     assert isinstance(shown, kind)
     CMS.open(outcome.artifacts.pledge_voucher_request).verify(shown)

@@ -25,7 +25,8 @@ from brski_lab.names import MANUFACTURER
 from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.keystore.files import FileKeystore
-from device_client.onboard import Outcome, onboard
+from device_client.onboard import onboard
+from device_client.outcome import Outcome
 from device_client.pledge.origin import Origin
 from device_client.pledge.policy import Policy
 from device_client.pledge.states import Result

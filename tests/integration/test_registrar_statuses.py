@@ -21,7 +21,8 @@ from brski_lab.building import Ordered
 from brski_lab.children import Children
 from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import SeedIdentity, load_fuse
-from device_client.pledge.messages import Pledge, build_voucher_request
+from device_client.pledge.messages import build_voucher_request
+from device_client.pledge.policy import Pledge
 from tests.integration.test_plugin import mounted, with_own_seed
 from tests.integration.test_registrar_commands import command
 

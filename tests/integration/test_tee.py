@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from brski.edge.signers.key import KeySigner
 from brski.edge.tls_engine import TLS_1_2, TLS_1_3
@@ -461,7 +462,7 @@ async def test_the_demo_s_pledge_is_nobody(tmp_path: Path) -> None:
         )
     assert ended.result is Result.ENROLLED
     assert ended.artifacts.ldevid_chain[0] == registrar.heard[-1].client_chain[0].public_bytes(
-        pki.Encoding.DER
+        Encoding.DER
     )
     nobody, root = str(NOBODY), str(os.geteuid())
     assert set(users) == {(nobody, nobody, ""), _ids(os.getpid())}

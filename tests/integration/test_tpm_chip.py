@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -145,10 +145,11 @@ def test_no_key_and_no_parent_can_be_duplicated_out(tpm: TPM) -> None:
 
 def test_the_parent_does_nothing_but_derive(tpm: TPM) -> None:
     with tpm.open() as chip, chip.imported_key(_wrapped(chip)) as parent:
-        for attempt in (
+        attempts: tuple[Callable[[], object], ...] = (
             lambda: chip._esapi.hmac(parent.handle, b"data", TPM2_ALG.SHA256),
             lambda: chip._esapi.unseal(parent.handle),
-        ):
+        )
+        for attempt in attempts:
             with pytest.raises(TSS2_Exception):
                 attempt()
 

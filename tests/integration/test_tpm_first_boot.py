@@ -108,9 +108,7 @@ def test_a_device_that_carries_its_idevid(tpm: TPM, path: Path) -> None:
     identity = boot(path, tpm)
     _check_works(identity)
     assert identity.carried
-    assert encode_spki(identity.client_chain[0].public_key()) == encode_spki(
-        identity.signer().public_key
-    )
+    assert spki_of(identity.client_chain[0]) == encode_spki(identity.signer().public_key)
     assert load_device(path).assertion is None
 
 
@@ -235,7 +233,8 @@ def _boot_killed(swtpm: SoftwareTPM, path: Path, at: int) -> bool:
     """Boot in a process that is killed when the TPM has done its command number *at* (from 0),
     before it hears of it. Whether there was such a command.
     """
-    started, count, running = threading.Event(), 0, []
+    started, count = threading.Event(), 0
+    running: list[subprocess.Popen[bytes]] = []
 
     def count_down(_code: int) -> None:
         nonlocal count

@@ -54,7 +54,7 @@ class Ground:
         root = await self.stack.enter_async_context(
             make_world(self.folder / "maker", **self._shared())
         )
-        self.masa = Witness(root.wire.masa)  # type: ignore[arg-type]  # what that world made
+        self.masa = Witness(root.wire.masa)
         self.masa_root = root.masa_root
         for number in range(GATES):
             folder = self.folder / f"gate-{number}"

@@ -350,9 +350,11 @@ class World:
     async def voucher(self, device: Device, **changes: object) -> VoucherAnswer:
         """requestvoucher."""
         body = device.request(self.registrar_entity.certificate, **changes)  # type: ignore[arg-type]  # its leaves
-        return await self.registrar.request_voucher(
+        answer = await self.registrar.request_voucher(
             body, VOUCHER_CMS_JSON, self.connection(device.shown)
         )
+        assert isinstance(answer, VoucherAnswer)
+        return answer
 
     async def accept(self, device: Device) -> None:
         """voucher_status, in good faith."""

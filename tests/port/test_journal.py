@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,13 +115,13 @@ async def test_what_belongs_to_a_replaced_request_is_refused(journal: Journal, l
     """A slow MASA's answer to an earlier request does not land in a later onboarding."""
     await journal.begin(onboarding(), b"unsigned", line())
     await journal.begin(onboarding(request=b"pvr 2"), b"unsigned 2", line())
-    change = {
+    changes: dict[str, Callable[[], Awaitable[None]]] = {
         "voucher": lambda: journal.complete_voucher(onboarding(), b"voucher", "a/x", line()),
         "status": lambda: journal.set_voucher_status(onboarding(), True, line()),
         "verdict": lambda: journal.set_audit_verdict(onboarding(), True, "", line()),
-    }[late]
+    }
     with pytest.raises(WrongOrder):
-        await change()
+        await changes[late]()
     assert len(await journal.events()) == 2  # the refused change left no line either
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from cryptography import x509
 
 from brski import registry
 from brski.errors import KeyUnusable, StateError, UnknownFormat
@@ -115,7 +116,7 @@ async def test_a_keystore_keeps_the_reference_and_tls_uses_it(
         csr = keystore.request_for(
             PURPOSE, kind=P256, build_csr=lambda signer: build_csr(signer, SUBJECT)
         )
-        request = pki.x509.load_der_x509_csr(csr)
+        request = x509.load_der_x509_csr(csr)
         ldevid = certify_public(WORLD.owner, SUBJECT, request.public_key())
         keystore.keep_enrollment(
             Enrollment(

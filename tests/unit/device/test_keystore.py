@@ -217,7 +217,8 @@ def test_a_reset_that_is_cut_off_is_finished_at_the_next_start(
     """At every system call: the device is enrolled still, or in the factory state; and in the
     factory state no key survives the next start.
     """
-    step, phases = 0, []
+    step = 0
+    phases: list[Phase] = []
     while not phases or step < phases.count(Phase.UNREPORTED) + 8:
         store = FileKeystore(tmp_path / f"{step}", KEYS)
         with store.exclusive():

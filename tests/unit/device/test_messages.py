@@ -190,9 +190,10 @@ def test_a_voucher_that_differs_in_one_thing_is_refused(
 def test_a_key_may_be_pinned() -> None:
     """By itself or by its digest, it pins the registrar that has it; another's pins nobody here."""
     ours, other = (spki_of(world.registrar.certificate) for world in (WORLD, OTHER))
-    for leaf, right, wrong in (
-        ("pinned-domain-pubk", ours, other),
-        ("pinned-domain-pubk-sha256", *(hashlib.sha256(key).digest() for key in (ours, other))),
+    digests = (hashlib.sha256(ours).digest(), hashlib.sha256(other).digest())
+    for leaf, (right, wrong) in (
+        ("pinned-domain-pubk", (ours, other)),
+        ("pinned-domain-pubk-sha256", digests),
     ):
         assert judge(pinned_by(leaf, right)) == WORLD.registrar.certificate
         with pytest.raises(PinMismatch):

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from tlslite.constants import SignatureScheme
+from tlslite.x509 import X509
 
 from brski.edge import tls_engine
 from brski.edge.tls_server import server_context
@@ -18,10 +20,8 @@ from device_client.transport.signing_engine import HANDSHAKE_LIMIT, SigningEngin
 from device_client.transport.tlslite_client import (
     TLS_1_2,
     TLS_1_3,
-    X509,
     Connection,
     Pipe,
-    SignatureScheme,
     same_key,
 )
 from tests.kit import pki

@@ -6,6 +6,7 @@ import hashlib
 import os
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from tests.kit.elsewhere import Elsewhere
 
 WORLD = World.make()
 IDENTITY = WORLD.identity()
-SHOWN = IDENTITY.client_chain[0].public_bytes(pki.Encoding.DER)
+SHOWN = IDENTITY.client_chain[0].public_bytes(Encoding.DER)
 TLS13 = b" " * 64 + b"TLS 1.3, client CertificateVerify\x00"
 DIGEST = hashlib.sha256(b"x").digest()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from brski.edge.http import circuits
 from brski.edge.http.circuit import (
     FAILURES,
     FORGOTTEN_S,
@@ -148,7 +147,7 @@ def test_what_nobody_needs_is_forgotten(circuit: Circuit, time: Time) -> None:
 
 def test_a_clients_circuits(monkeypatch: pytest.MonkeyPatch, time: Time) -> None:
     """Silence counts for each server by itself, what else goes wrong does not; few are kept."""
-    monkeypatch.setattr(circuits.time, "monotonic", time)
+    monkeypatch.setattr("time.monotonic", time)
     known = Circuits()
     for _ in range(FAILURES):
         with pytest.raises(Unavailable), known.request("a", 1):
@@ -220,7 +219,7 @@ def test_crowds_do_not_push_out_what_is_watched(
     monkeypatch: pytest.MonkeyPatch, time: Time
 ) -> None:
     """Strangers' IDevIDs may name as many MASAs as they like."""
-    monkeypatch.setattr(circuits.time, "monotonic", time)
+    monkeypatch.setattr("time.monotonic", time)
     known = Circuits([("a", 1)])
     for _ in range(FAILURES):
         with pytest.raises(Unavailable), known.request("a", 1, is_probe=True):

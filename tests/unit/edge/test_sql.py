@@ -232,7 +232,7 @@ async def test_commits_keep_their_distance(tmp_path: Path, monkeypatch: pytest.M
     await asyncio.sleep(0)
     assert writer.read(names) == ["alone", "alone again", "first", "second"]
     awake.set()
-    assert await asyncio.gather(one, two) == ["one", "two"]
+    assert (await one, await two) == ("one", "two")
     assert naps == [5.0]
     await writer.close()
 

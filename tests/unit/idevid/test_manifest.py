@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,6 +31,7 @@ from brski.errors import (
 from brski.idevid.bundle import open_bundle
 from brski.idevid.manifest import LABEL, Manifest, open_manifest
 from brski.idevid.record import DeviceRecord, DeviceStatus, Presentation
+from brski.pki.signer import PublicKey
 from tests.kit import oem, pki
 from tests.kit.chunks import cut, join
 from tests.kit.manifest import ALIVE, CREATED, OWNER, SIGNER_ID, manifest, terms
@@ -69,8 +71,17 @@ RECORDS.sort(key=lambda each: (each.serial_number, each.idevid_issuer))
 FILE = manifest(RECORDS, SIGNER)
 
 
-def opened(octets: bytes, *, owner: str = OWNER, now: datetime = ALIVE, **keys: Any) -> Manifest:
-    return open_manifest(io.BytesIO(octets), keys or SIGNERS, owner=owner, now=now)
+BY_ED25519: Mapping[str, PublicKey] = {SIGNER_ID: ED25519.public_key}
+
+
+def opened(
+    octets: bytes,
+    signers: Mapping[str, PublicKey] = SIGNERS,
+    *,
+    owner: str = OWNER,
+    now: datetime = ALIVE,
+) -> Manifest:
+    return open_manifest(io.BytesIO(octets), signers, owner=owner, now=now)
 
 
 def resigned(
@@ -141,9 +152,7 @@ def test_a_second_implementation_comes_to_the_same_octets() -> None:
         for each in RECORDS
     ]
     assert resigned(header, rows) == manifest(RECORDS, ED25519)
-    assert list(opened(resigned(header, rows), **{SIGNER_ID: ED25519.public_key}).records()) == (
-        RECORDS
-    )
+    assert list(opened(resigned(header, rows), BY_ED25519).records()) == RECORDS
 
 
 @pytest.mark.parametrize(
@@ -151,8 +160,8 @@ def test_a_second_implementation_comes_to_the_same_octets() -> None:
     [
         ({"owner": "Another Owner"}, "is for 'Example Owner'"),
         ({"now": CREATED + timedelta(days=90)}, "ended at"),
-        ({"nobody": STRANGER.public_key}, "is not configured"),
-        ({SIGNER_ID: STRANGER.public_key}, "configured is"),
+        ({"signers": {"nobody": STRANGER.public_key}}, "is not configured"),
+        ({"signers": {SIGNER_ID: STRANGER.public_key}}, "configured is"),
     ],
 )
 def test_a_foreign_or_ended_manifest_is_refused(change: dict[str, Any], said: str) -> None:
@@ -168,9 +177,9 @@ def test_a_signature_for_another_format_is_none() -> None:
     as_bundle = resigned(header, rows, label="brski bundle v1")
     relabelled = join([LABEL, *cut(as_bundle)[1:]])
     with pytest.raises(SignatureInvalid):
-        opened(relabelled, **{SIGNER_ID: ED25519.public_key})
+        opened(relabelled, BY_ED25519)
     with pytest.raises(UnknownFormat):
-        opened(as_bundle, **{SIGNER_ID: ED25519.public_key})
+        opened(as_bundle, BY_ED25519)
     with pytest.raises(UnknownFormat):
         open_bundle(io.BytesIO(FILE), SIGNERS)
 
@@ -193,9 +202,9 @@ def test_a_header_that_is_not_the_pages_is_refused(
 ) -> None:
     """Signed all the same: the signer's own faults are refused, too."""
     header, rows = parts(manifest(RECORDS, ED25519))
-    assert opened(resigned(header, rows), **{SIGNER_ID: ED25519.public_key}).record_count == 4
+    assert opened(resigned(header, rows), BY_ED25519).record_count == 4
     with pytest.raises(kind):
-        opened(resigned(header | change, rows), **{SIGNER_ID: ED25519.public_key})
+        opened(resigned(header | change, rows), BY_ED25519)
 
 
 def test_chains_and_origins_stand_in_one_order() -> None:
@@ -204,7 +213,7 @@ def test_chains_and_origins_stand_in_one_order() -> None:
         with pytest.raises(Malformed, match="out of order"):
             opened(
                 resigned(header | {name: header[name][::-1]}, rows),
-                **{SIGNER_ID: ED25519.public_key},
+                BY_ED25519,
             )
 
 
@@ -217,7 +226,7 @@ def test_records_come_once_and_in_order(
 ) -> None:
     header, rows = parts(manifest(RECORDS, ED25519))
     with pytest.raises(kind, match="comes twice or out of order"):
-        opened(resigned(header, [rows[at] for at in order]), **{SIGNER_ID: ED25519.public_key})
+        opened(resigned(header, [rows[at] for at in order]), BY_ED25519)
 
 
 @pytest.mark.parametrize(
@@ -239,14 +248,14 @@ def test_a_record_that_is_not_its_devices_is_refused(
     header, rows = parts(manifest(RECORDS, ED25519))
     rows[0][place] = value
     with pytest.raises(kind):
-        list(opened(resigned(header, rows), **{SIGNER_ID: ED25519.public_key}).records())
+        list(opened(resigned(header, rows), BY_ED25519).records())
 
 
 def test_a_certificate_of_another_issuer_is_refused() -> None:
     header, rows = parts(manifest(RECORDS, ED25519))
     rows[0][1] = 1 - rows[0][1]
     with pytest.raises(IDevIDIssuerMismatch):
-        list(opened(resigned(header, rows), **{SIGNER_ID: ED25519.public_key}).records())
+        list(opened(resigned(header, rows), BY_ED25519).records())
 
 
 def test_one_device_twice_is_not_written() -> None:

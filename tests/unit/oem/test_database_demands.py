@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from brski.edge.cli import DONE, MISUSE, REFUSED
 from brski.errors import Unavailable
@@ -18,15 +19,16 @@ from brski.idevid.demand import Demand, parse_demand
 from oem_backend.cli import main
 from oem_backend.database.demand_desk import DemandDesk, taking_answers
 from oem_backend.database.demands import DAY_S, Asked, DemandBook, DemandLimits
-from oem_backend.database.engine.sqlite import InlineRecords
+from oem_backend.database.engine.sqlite import InlineRecords, SQLitePlace
 from oem_backend.database.opening import open_reader
 from oem_backend.database.query import Question
 from oem_backend.database.registrars import RegistrarName
 from oem_backend.database.schema import open_to_write
-from tests.kit import oem, pki
+from tests.kit import oem
 from tests.kit.world import Clock
 
 NOW_S = 1_800_000_000
+USUAL = DemandLimits()
 ONE, TWO = bytes(32), bytes([1]) * 32
 
 
@@ -41,9 +43,13 @@ class Spool:
         self.folder = folder
 
     def ask(
-        self, which: Demand, registrar: bytes = ONE, now_s: int = NOW_S, **limits: int
+        self,
+        which: Demand,
+        registrar: bytes = ONE,
+        now_s: int = NOW_S,
+        limits: DemandLimits = USUAL,
     ) -> Asked:
-        with closing(DemandBook(self.folder, DemandLimits(**limits))) as book:
+        with closing(DemandBook(self.folder, limits)) as book:
             return book.demand(which, registrar, now_s=now_s)
 
     def files(self) -> list[Demand]:
@@ -72,16 +78,16 @@ def test_a_demand_is_written_once_in_a_while(spool: Spool) -> None:
 
 def test_each_registrar_has_its_share_and_all_have_one(spool: Spool) -> None:
     """Counted over 24 hours, through restarts: each call here is one."""
-    limits = {"per_registrar_and_day": 2, "per_day": 3}
-    assert [spool.ask(demand(each), **limits) for each in (1, 2, 3)] == [
+    limits = DemandLimits(per_registrar_and_day=2, per_day=3)
+    assert [spool.ask(demand(each), limits=limits) for each in (1, 2, 3)] == [
         *(Asked.DEMANDED, Asked.DEMANDED, Asked.QUOTA)
     ]
-    assert [spool.ask(demand(each), TWO, **limits) for each in (3, 4)] == [
+    assert [spool.ask(demand(each), TWO, limits=limits) for each in (3, 4)] == [
         *(Asked.DEMANDED, Asked.QUOTA)
     ]
     assert spool.files() == [demand(1), demand(2), demand(3)]
-    assert spool.ask(demand(5), now_s=NOW_S + DAY_S - 1, **limits) is Asked.QUOTA
-    assert spool.ask(demand(5), now_s=NOW_S + DAY_S, **limits) is Asked.DEMANDED
+    assert spool.ask(demand(5), now_s=NOW_S + DAY_S - 1, limits=limits) is Asked.QUOTA
+    assert spool.ask(demand(5), now_s=NOW_S + DAY_S, limits=limits) is Asked.DEMANDED
 
 
 def test_a_demand_that_cannot_be_written_is_not_remembered(
@@ -159,7 +165,8 @@ async def test_answers_are_loaded_as_they_come(database: Path, tmp_path: Path) -
     answered(folder, "a", stranger.bundle([stranger.make("SN-9")]))
     answered(folder, "b", FACTORY.bundle([FACTORY.make("SN-1")]))
     (folder / f".{'c' * 64}.bundle.0123456789abcdef.tmp").write_bytes(b"half")
-    async with taking_answers(database, folder, FACTORY.keys, poll_s=0.01, clock=Clock()):
+    place = SQLitePlace(database)
+    async with taking_answers(place, folder, FACTORY.keys, poll_s=0.01, clock=Clock()):
         with closing(open_reader(database)) as reader:
             while not reader.find(None, "SN-1"):
                 await asyncio.sleep(0.01)
@@ -177,9 +184,7 @@ async def test_answers_are_loaded_as_they_come(database: Path, tmp_path: Path) -
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
     (tmp_path / "factory-1.pem").write_bytes(
-        FACTORY.signer.public_key.public_bytes(
-            pki.Encoding.PEM, pki.PublicFormat.SubjectPublicKeyInfo
-        )
+        FACTORY.signer.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
     path = tmp_path / "oem.toml"
     path.write_text(

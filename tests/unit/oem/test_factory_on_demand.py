@@ -362,7 +362,8 @@ def test_a_worker_that_answers_for_another_is_not_believed(
     class Lying(InProcess):
         def map(self, task: Any, jobs: Any) -> Any:
             for job in jobs:
-                ((_, spki, proof),) = cbor.decode(task(job))  # type: ignore[misc, union-attr]
+                answers: Any = cbor.decode(task(job))
+                ((_, spki, proof),) = answers
                 yield cbor.encode([[b"chip0002", spki, proof]])
 
     room.executor = Lying()

@@ -471,7 +471,9 @@ def test_a_cleaning_that_was_cut_off_is_done_by_the_next_command(
     with closing(sqlite3.connect(kit.folder / "vault" / "vault.db")) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM record").fetchone()
-        monkeypatch.setitem(connect.__kwdefaults__, "busy_timeout_s", 0.0)
+        defaults = connect.__kwdefaults__
+        assert defaults is not None
+        monkeypatch.setitem(defaults, "busy_timeout_s", 0.0)
         code, _, err = oem(kit, "vault", "destroy", "--serial", "SN-0001", "--reason", "x", "-y")
         assert (code, "cannot be cleaned now" in err) == (3, True)
         assert sealed in octets_of_the_vault(kit)

@@ -96,6 +96,6 @@ def test_openssl_judges_alike(tmp_path: Path, name: str, host: str) -> None:
     certificate = naming(name)
     path = tmp_path / "server.pem"
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    command = [openssl, "verify", "-CAfile", path, "-partial_chain", "-verify_hostname", host, path]
-    told = subprocess.run(command, capture_output=True, check=False)
+    options = ("-CAfile", path, "-partial_chain", "-verify_hostname", host)
+    told = subprocess.run([openssl, "verify", *options, path], capture_output=True, check=False)
     assert (told.returncode == 0) is names_server(certificate, host), told.stderr

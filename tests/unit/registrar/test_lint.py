@@ -147,7 +147,7 @@ def generalized(text: bytes) -> bytes:
     return der.encode(der.GENERALIZED_TIME, text)
 
 
-WEAK = encode_spki(pki.make_key("RSA-1024").public_key())  # type: ignore[arg-type]  # refused, and so it shall be
+WEAK = encode_spki(pki.make_key("RSA-1024").public_key())  # refused, and so it shall be
 FAULTS = {
     "version 1": replace(GOOD, version=b"\xa0\x03\x02\x01\x00"),
     "version missing": replace(GOOD, version=b""),

@@ -34,14 +34,14 @@ class Source:
     """Answers what it is told to, when it is told to."""
 
     answer: tuple[DeviceRecord, ...] | Exception = (RECORD,)
-    asked: list[tuple[bytes | None, str, bytes]] = field(default_factory=list)
+    asked: list[tuple[bytes | None, str, bytes | None]] = field(default_factory=list)
     gate: asyncio.Event | None = None  # answers wait for it
     answers_by_key: bool = False
     is_local: bool = False
     closed: bool = False
 
     async def find(
-        self, idevid_issuer: bytes | None, serial_number: str, *, spki_sha256: bytes
+        self, idevid_issuer: bytes | None, serial_number: str, *, spki_sha256: bytes | None
     ) -> tuple[DeviceRecord, ...]:
         self.asked.append((idevid_issuer, serial_number, spki_sha256))
         answer = self.answer

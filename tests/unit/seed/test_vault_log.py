@@ -97,7 +97,8 @@ def test_of_another_type_it_is_none(parse: Callable[[bytes], object], octets: by
     """Each item in turn as something else."""
     items: list[Any] = cbor2.loads(octets)
     for position in range(len(items)):
-        for other in ({}, -1, True, [[]], 1.5):
+        others: tuple[Any, ...] = ({}, -1, True, [[]], 1.5)
+        for other in others:
             altered = [*items]
             altered[position] = other
             with pytest.raises(StateError, match=r"was altered|scrypt"):

@@ -49,7 +49,7 @@ def request_naming(**forms: pki.Entity) -> VoucherRequest:
     return replace(REQUEST, **leaves)
 
 
-def voucher_pinning(nonce: str | None = VOUCHER.nonce, **forms: pki.Entity) -> Voucher:
+def voucher_pinning(nonce: str | None = VOUCHER.nonce, /, **forms: pki.Entity) -> Voucher:
     """A voucher with a pin for each of *forms*."""
     leaves: dict[str, Any] = {"pinned_domain_cert": None, "nonce": nonce}
     for form, entity in forms.items():
