@@ -11,10 +11,10 @@ a check that is added later is then counted, too, without having to be told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Final
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 from brski.errors import TooLarge
 
@@ -31,30 +31,51 @@ class Effort:
         self.spent = 0
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 _effort: Final[ContextVar[Effort | None]] = ContextVar("brski_effort", default=None)
 
 
-@contextmanager
-def counted(most: int = VERIFICATIONS_LIMIT) -> Iterator[Effort]:
-    """Count the verifications made inside, and let no more than *most* be made.
+class counted:  # noqa: N801 - used as a function is
+    """Count the verifications made inside ``with counted():``, and let no more than *most* be made.
 
     Inside another such block that one's counter goes on counting. Tasks started inside share the
-    counter until the block ends, and are free from then on.
+    counter until the block ends, and are free from then on. Also a decorator: each call of the
+    function is such a block. A class, since a generator costs each request twice as much.
 
     Args:
         most: of signature verifications, cryptographic ones, however they turn out.
     """
-    outer = _effort.get()
-    if outer is not None and outer.most is not None:
-        yield outer
-        return
-    effort = Effort(most)
-    token = _effort.set(effort)
-    try:
-        yield effort
-    finally:
+
+    __slots__ = ("_most", "_opened")
+
+    def __init__(self, most: int = VERIFICATIONS_LIMIT) -> None:
+        self._most = most
+        self._opened: tuple[Effort, Token[Effort | None]] | None = None
+
+    def __enter__(self) -> Effort:
+        outer = _effort.get()
+        if outer is not None and outer.most is not None:
+            return outer
+        effort = Effort(self._most)
+        self._opened = effort, _effort.set(effort)
+        return effort
+
+    def __exit__(self, *_: object) -> None:
+        if self._opened is None:
+            return
+        effort, token = self._opened
         effort.most = None
         _effort.reset(token)
+
+    def __call__(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
+        @wraps(function)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            with counted(self._most):
+                return function(*args, **kwargs)
+
+        return call
 
 
 def spend(verifications: int = 1) -> None:
