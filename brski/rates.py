@@ -10,12 +10,14 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from brski.errors import SettingsError
 
 _SUBNET_BITS: Final = 64  # whoever has one IPv6 address of a subnet has them all
 _ADDRESS_CHARACTERS: Final = 64
+_ADDRESSES: Final = 1024  # ours: whose subnet is remembered; one connects and asks several times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,7 @@ class TokenBuckets:
         return 0.0 if bucket is None else bucket.wait(at)
 
 
+@lru_cache(maxsize=_ADDRESSES)
 def subnet_of(address: str) -> str:
     """Whom a budget counts as one: an IPv4 address, an IPv6 /64, a link-local address.
 
