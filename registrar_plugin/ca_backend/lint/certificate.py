@@ -19,9 +19,10 @@ from brski.pki import der
 from brski.pki.extensions import key_identifier, subject_key_identifier
 from brski.pki.keys import load_spki, public_key_of_certificate, spki_of
 from brski.pki.signatures import signature_algorithm
-from registrar_plugin.ca_backend.lint.extensions import check_extensions
+from registrar_plugin.ca_backend.lint.extensions import check_extensions, check_granted
 from registrar_plugin.ca_backend.lint.verdict import unsound
 
+_REMEMBERED: Final = 256  # ours: certificates found sound, a few hundred octets each
 _SERIAL_OCTETS: Final = 20  # RFC 5280 §4.1.2.2
 _ATTRIBUTE_LIMIT: Final = 64  # RFC 5280 App. A: of commonName and of serialNumber
 _FIRST_GENERALIZED_YEAR: Final = 2050
@@ -56,15 +57,21 @@ def check_certificate(
     RFC 5280 §4.1, §4.2.
     """
     try:
-        der.check_der(tbs)
-        _check(tbs, issuer, extended_key_usages)
+        purposes = _purposes_of_sound(tbs, issuer)
     except PeerError as err:  # what the parsers below say of octets that are not a peer's
         raise CertificateUnsound(f"not signed: {err.reason}", section="RFC 5280 §4.1") from err
+    if extended_key_usages is not None:
+        check_granted(purposes, extended_key_usages)
 
 
-def _check(
-    tbs: bytes, issuer: x509.Certificate, extended_key_usages: Collection[str] | None
-) -> None:
+@lru_cache(maxsize=_REMEMBERED)
+def _purposes_of_sound(tbs: bytes, issuer: x509.Certificate) -> frozenset[bytes]:
+    """What *tbs* may be used for, once all but that has been judged.
+
+    Nothing but the two arguments decides, so the same octets need not be judged again between
+    their intent and their signature; what is refused is not remembered.
+    """
+    der.check_der(tbs)
     version, serial, algorithm, issuer_name, validity, subject, spki, extensions = _fields(tbs)
     if version != _VERSION_3:
         unsound("version is not 3", "4.1.2.1")
@@ -76,11 +83,8 @@ def _check(
     _check_validity(validity, issuer)
     _check_subject(subject)
     _check_key(spki, issuer)
-    check_extensions(
-        extensions,
-        own_key=key_identifier(spki),
-        issuer_key=_identifier_of(issuer),
-        extended_key_usages=extended_key_usages,
+    return check_extensions(
+        extensions, own_key=key_identifier(spki), issuer_key=_identifier_of(issuer)
     )
 
 

@@ -49,20 +49,15 @@ _RULES: Final = {
 }
 
 
-def check_extensions(
-    octets: bytes,
-    *,
-    own_key: bytes,
-    issuer_key: bytes,
-    extended_key_usages: Collection[str] | None,
-) -> None:
+def check_extensions(octets: bytes, *, own_key: bytes, issuer_key: bytes) -> frozenset[bytes]:
     """Raise unless these extensions may stand in an end-entity certificate.
 
     Args:
         octets: the whole [3] element of the TBSCertificate, DER.
         own_key, issuer_key: key identifiers, 20 octets.
-        extended_key_usages: see :func:`~registrar_plugin.ca_backend.lint.certificate.
-            check_certificate`.
+
+    Returns:
+        The purposes of extKeyUsage, DER, for :func:`check_granted`.
 
     Raises:
         CertificateUnsound: one that is missing, there twice, unknown, of the wrong criticality, or
@@ -77,7 +72,7 @@ def check_extensions(
     if found[_oid(ID_CE_BASIC_CONSTRAINTS)] != _EMPTY:
         unsound("basicConstraints are not those of an end entity", "4.2.1.9")
     _check_key_usage(found[_oid(ID_CE_KEY_USAGE)])
-    _check_purposes(found[_oid(ID_CE_EXT_KEY_USAGE)], extended_key_usages)
+    purposes = _purposes(found[_oid(ID_CE_EXT_KEY_USAGE)])
     if found[_oid(ID_CE_SUBJECT_KEY_IDENTIFIER)] != der.encode(der.OCTET_STRING, own_key):
         unsound("subjectKeyIdentifier is not that of the key", "4.2.1.2")
     authority = der.encode(der.SEQUENCE, der.encode(0x80, issuer_key))
@@ -86,6 +81,19 @@ def check_extensions(
     for optional in map(_oid, (ID_CE_SUBJECT_ALT_NAME, ID_CE_CRL_DISTRIBUTION_POINTS)):
         if found.get(optional) == _EMPTY:
             unsound(f"{_RULES[optional].name} is empty", _RULES[optional].section)
+    return purposes
+
+
+def check_granted(purposes: frozenset[bytes], granted: Collection[str]) -> None:
+    """Raise unless a certificate's *purposes*, DER, are those that the profile grants, dotted.
+
+    Raises:
+        CertificateUnsound: there are more or fewer.
+
+    RFC 5280 §4.2.1.12.
+    """
+    if purposes != set(map(_oid, granted)):
+        unsound("extKeyUsage is not what the profile grants", "4.2.1.12")
 
 
 def _found(octets: bytes) -> dict[bytes, bytes]:
@@ -132,11 +140,11 @@ def _check_key_usage(value: bytes) -> None:
         unsound("keyUsage has trailing zero bits", "4.2.1.3")
 
 
-def _check_purposes(value: bytes, granted: Collection[str] | None) -> None:
+def _purposes(value: bytes) -> frozenset[bytes]:
     listed = [der.octets_of(value, each) for each in der.children(value, der.read_element(value))]
-    if not listed or len(set(listed)) != len(listed):
+    purposes = frozenset(listed)
+    if not purposes or len(purposes) != len(listed):
         unsound("extKeyUsage is empty or has a purpose twice", "4.2.1.12")
-    if _oid(ANY_EXTENDED_KEY_USAGE) in listed:
+    if _oid(ANY_EXTENDED_KEY_USAGE) in purposes:
         unsound("extKeyUsage allows every purpose", "4.2.1.12")
-    if granted is not None and set(listed) != set(map(_oid, granted)):
-        unsound("extKeyUsage is not what the profile grants", "4.2.1.12")
+    return purposes

@@ -319,3 +319,14 @@ def test_the_ca_does_not_record_what_it_would_not_sign() -> None:
     )
     with pytest.raises(CertificateUnsound, match="subject is empty"):
         ca.prepare(asked, now=pki.NOW)
+
+
+def test_what_was_found_sound_is_so_for_its_issuer_and_its_purposes_alone() -> None:
+    """The same octets again, with one thing asked otherwise: refused as for the first time."""
+    again = GOOD.encode()
+    check_certificate(again, OWNER.certificate, extended_key_usages=PURPOSES)
+    check_certificate(again, OWNER.certificate)
+    with pytest.raises(CertificateUnsound, match="not what the profile grants"):
+        check_certificate(again, OWNER.certificate, extended_key_usages=(ID_KP_SERVER_AUTH,))
+    with pytest.raises(CertificateUnsound, match="issuer is not the subject"):
+        check_certificate(again, pki.make_root("Somebody else").certificate)
