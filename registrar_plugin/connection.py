@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography import x509
 
 from brski.errors import NotAuthenticated
+from brski.est.linking import ChannelBinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class PledgeConnection:
     peer_chain: tuple[x509.Certificate, ...]  # as sent, leaf first, unjudged; empty when none
     registrar_certificate: x509.Certificate  # the end-entity certificate that the peer was shown
     address: str = ""
-    channel_binding: bytes | None = None  # tls-unique on TLS 1.2, tls-exporter on 1.3
+    channel_binding: ChannelBinding | None = None  # None where the front cannot tell
     is_open: Callable[[], bool] | None = None  # asked later; None where the front cannot tell
     authorization: tuple[str, ...] = field(default=(), repr=False)  # each such header, unread
 
@@ -37,9 +37,3 @@ class PledgeConnection:
                 "the TLS client sent no certificate", section="RFC 8995 §5.1; RFC 7030 §3.3.2"
             )
         return self.peer_chain[0]
-
-    def binding_base64(self) -> str | None:
-        """The channel binding as a challengePassword would carry it (RFC 7030 §3.5)."""
-        if self.channel_binding is None:
-            return None
-        return base64.b64encode(self.channel_binding).decode()

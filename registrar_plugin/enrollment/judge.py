@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +10,7 @@ from cryptography import x509
 
 from brski.errors import AuditLogUnacceptable, CSRMismatch, VoucherRejected, WrongOrder
 from brski.est.csr import CSR
+from brski.est.linking import ChannelBinding, check_linked
 from registrar_plugin.enrollment.enrollee import Enrollee
 from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
 
@@ -53,13 +53,13 @@ def judge_csr(
     enrollee: Enrollee,
     profile: EnrollmentProfile,
     *,
-    channel_binding: str | None,
+    channel_binding: ChannelBinding | None,
 ) -> GrantedNames:
     """Return the names that *enrollee* gets, if *csr* asks for nothing that it may not have.
 
     Args:
         csr: its proof of possession is verified.
-        channel_binding: base64 of this connection's binding, as a challengePassword would carry it.
+        channel_binding: of the connection that it came over.
 
     Raises:
         CSRMismatch: the subject, an alternative name, the key, a requested extension or the
@@ -107,7 +107,7 @@ def names_of(alternative_name: x509.SubjectAlternativeName | None) -> str:
 
 
 def check_contents(
-    csr: CSR, enrollee: Enrollee, profile: EnrollmentProfile, channel_binding: str | None
+    csr: CSR, enrollee: Enrollee, profile: EnrollmentProfile, channel_binding: ChannelBinding | None
 ) -> None:
     """Raise unless key, extensions and binding of *csr* are right, whatever its names.
 
@@ -116,16 +116,6 @@ def check_contents(
     """
     if hashlib.sha256(csr.spki).digest() in enrollee.foreign_keys:
         raise CSRMismatch("the LDevID key must not be the IDevID key", section="RFC 8995 §5.9.2")
+    required = profile.requirements.challenge_password
+    check_linked(csr.challenge_password, channel_binding, required=required)
     profile.requirements.check(csr)
-    _check_binding(csr, channel_binding)
-
-
-def _check_binding(csr: CSR, channel_binding: str | None) -> None:
-    if csr.challenge_password is None:
-        return
-    if channel_binding is None or not hmac.compare_digest(
-        csr.challenge_password.encode(), channel_binding.encode()
-    ):
-        raise CSRMismatch(
-            "challengePassword is not this connection's channel binding", section="RFC 7030 §3.5"
-        )

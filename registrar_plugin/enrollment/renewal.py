@@ -11,6 +11,7 @@ from cryptography import x509
 from brski.errors import CSRMismatch, NotAuthenticated
 from brski.est.change_subject_name import ChangeSubjectName, change_of_subject_name
 from brski.est.csr import CSR
+from brski.est.linking import ChannelBinding
 from registrar_plugin.enrollment.enrollee import Enrollee
 from registrar_plugin.enrollment.judge import check_contents, names_of, same_names
 from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
@@ -49,7 +50,7 @@ def judge_renewal(
     enrollee: Enrollee,
     profile: EnrollmentProfile,
     *,
-    channel_binding: str | None,
+    channel_binding: ChannelBinding | None,
 ) -> GrantedNames:
     """Return the names of the new certificate: the current one's, unless a change is granted.
 

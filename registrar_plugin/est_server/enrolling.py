@@ -83,7 +83,7 @@ class Enrolling:
             await authority.check(enrollee, connection)
             csr = parse_csr(csr_der)
             names = judge_csr(
-                csr, enrollee, self._profile, channel_binding=connection.binding_base64()
+                csr, enrollee, self._profile, channel_binding=connection.channel_binding
             )
             await authority.confirm(enrollee, connection)
             order = Order(

@@ -107,7 +107,7 @@ class Generating:
             made = await asyncio.to_thread(make_key, self._kind())
             csr = parse_csr(_csr_for(made, request))
             names = judge_csr(
-                csr, enrollee, self._profile, channel_binding=connection.binding_base64()
+                csr, enrollee, self._profile, channel_binding=connection.channel_binding
             )
             await authority.confirm(enrollee, connection)
             key = hashlib.sha256(csr.spki).digest()

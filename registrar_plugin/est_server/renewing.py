@@ -14,6 +14,7 @@ from cryptography import x509
 
 from brski.errors import NotAuthenticated, WrongOrder
 from brski.est.csr import CSR, parse_csr
+from brski.est.linking import check_linked
 from brski.pki.keys import certificate_der
 from registrar_plugin.ca_backend.port import Pending
 from registrar_plugin.clerk import Clerk
@@ -87,7 +88,7 @@ class Renewing:
             csr = parse_csr(csr_der)
             request_digest = renewal_digest(current.certificate, csr)
             if current.state == "superseded":
-                return await self._lost_answer(current, request_digest, connection)
+                return await self._lost_answer(current, csr, request_digest, connection)
             return await self._renew(current, csr, request_digest, connection)
 
     async def _shown(self, connection: PledgeConnection) -> IssuedCertificate:
@@ -99,10 +100,15 @@ class Renewing:
         return current
 
     async def _lost_answer(
-        self, former: IssuedCertificate, request_digest: bytes, connection: PledgeConnection
+        self,
+        former: IssuedCertificate,
+        csr: CSR,
+        request_digest: bytes,
+        connection: PledgeConnection,
     ) -> bytes:
         certificate = x509.load_der_x509_certificate(former.certificate)
         check_current(certificate, "active", now=self._clerk.now())  # its time, that is
+        check_linked(csr.challenge_password, connection.channel_binding, required=False)
         known = await self._journal.certificate_for_csr(former.device, request_digest)
         if known is not None:
             was = await self._issuances.of_request(former.device, former.csr_digest)
@@ -128,7 +134,7 @@ class Renewing:
             certificate,
             enrollee,
             self._profile,
-            channel_binding=connection.binding_base64(),
+            channel_binding=connection.channel_binding,
         )
         order = Order(
             device=current.device,

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from brski.edge.tls_engine import VerifyLaterObject
 from brski.edge.tls_server import connection_of, server_context
+from brski.est.linking import BindingKind, ChannelBinding
 from brski.pki.signatures import PrivateKey
 from registrar_plugin.tls_front.claims import IgnoredClaims
 
@@ -48,9 +49,12 @@ class InProcessFront:
         self._connection(request)
         return self._certificate
 
-    def channel_binding(self, request: web.Request) -> bytes | None:
+    def channel_binding(self, request: web.Request) -> ChannelBinding | None:
         """See :meth:`~registrar_plugin.tls_front.port.TLSFront.channel_binding`."""
-        return self._connection(request).channel_binding()
+        connection = self._connection(request)
+        unique = connection.get_channel_binding("tls-unique")  # None on TLS 1.3
+        kind = BindingKind.TLS_EXPORTER if unique is None else BindingKind.TLS_UNIQUE
+        return ChannelBinding(kind=kind, octets=connection.channel_binding())
 
     def _connection(self, request: web.Request) -> VerifyLaterObject:
         return connection_of(request.transport, owner=self)

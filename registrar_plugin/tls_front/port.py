@@ -7,6 +7,8 @@ from typing import Protocol
 from aiohttp import web
 from cryptography import x509
 
+from brski.est.linking import ChannelBinding
+
 
 class TLSFront(Protocol):
     """Says who is at the other end of a request's connection."""
@@ -25,5 +27,8 @@ class TLSFront(Protocol):
             WrongContext: as above.
         """
 
-    def channel_binding(self, request: web.Request) -> bytes | None:
-        """tls-unique on TLS 1.2, tls-exporter on 1.3 (RFC 7030 §3.5; RFC 9266), or None."""
+    def channel_binding(self, request: web.Request) -> ChannelBinding | None:
+        """tls-unique on TLS 1.2, tls-exporter on 1.3; None where it cannot be told.
+
+        RFC 7030 §3.5; RFC 9266.
+        """

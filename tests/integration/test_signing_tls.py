@@ -93,7 +93,7 @@ def test_a_device_enrolls_on_another_event_loop(tmp_path: Path, registrar: StubR
         assert runner.run(enroll()).result is Result.ENROLLED
 
 
-@pytest.mark.requirement("TLS-8")
+@pytest.mark.requirement("ESTS-20")
 @both_versions
 async def test_both_ends_have_one_channel_binding(
     tmp_path: Path, registrar: StubRegistrar, version: int

@@ -6,6 +6,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from cryptography import x509
 
+from brski.est.linking import ChannelBinding
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.pledge_facing.keys import TLS_FRONT, connection_of
 from tests.kit import pki
@@ -22,7 +23,7 @@ class PlainFront:
     def registrar_certificate(self, request: web.Request) -> x509.Certificate:
         return REGISTRAR
 
-    def channel_binding(self, request: web.Request) -> bytes | None:
+    def channel_binding(self, request: web.Request) -> ChannelBinding | None:
         return None
 
 
