@@ -6,7 +6,7 @@ Knows neither journal nor clock nor key. RFC 5280 §5.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from typing import Final
 
 from cryptography import x509
 
-from brski.errors import StateError
+from brski.errors import Malformed, StateError
 from brski.idevid.certificate import (
     encode_authority_key_identifier,
     encode_certificate,
@@ -25,6 +25,7 @@ from brski.registry import ID_CE_CRL_NUMBER, ID_CE_CRL_REASON
 from registrar_plugin.ca_backend.layout import encode_time
 
 _VERSION_2: Final = der.encode_integer(1)
+_BEFORE_ENTRIES: Final = 5  # version, signature, issuer, thisUpdate, nextUpdate
 _NUMBER_OCTETS: Final = 20  # RFC 5280 §5.2.3: longer ones need not be understood
 
 
@@ -67,10 +68,30 @@ class CRLIssuer:
     key_identifier: bytes  # 20 octets
     algorithm: bytes  # DER AlgorithmIdentifier of its signatures
 
+    @property
+    def scope(self) -> bytes:
+        """SHA-256 of name and key: tells one CA's lists from another's (RFC 5280 §5)."""
+        return _scope(self.name, self.key_identifier)
+
+
+def encode_entry(revoked: RevokedCertificate) -> bytes:
+    """One of revokedCertificates, DER; it changes no more, whoever's list it goes into.
+
+    RFC 5280 §5.1.2.6, §5.3.1.
+    """
+    code = _CODES.get(revoked.reason)
+    extensions = b""
+    if code is not None:  # §5.3.1: unspecified is said by saying nothing
+        value = der.encode(der.ENUMERATED, bytes((code,)))
+        extensions = der.encode(der.SEQUENCE, encode_extension(ID_CE_CRL_REASON, value))
+    return der.encode(
+        der.SEQUENCE, der.encode_integer(revoked.serial), encode_time(revoked.at), extensions
+    )
+
 
 def encode_tbs_crl(
     issuer: CRLIssuer,
-    revoked: Sequence[RevokedCertificate],
+    entries: bytes,
     *,
     number: int,
     this_update: datetime,
@@ -79,7 +100,8 @@ def encode_tbs_crl(
     """Lay out a TBSCertList of version 2, DER.
 
     Args:
-        revoked: every certificate of this issuer that is no longer good; in any order.
+        entries: of every certificate of this issuer that is no longer good, one behind the other,
+            each as :func:`encode_entry` has it; in any order.
         number: larger than that of every list before (§5.2.3).
 
     Raises:
@@ -89,7 +111,6 @@ def encode_tbs_crl(
     """
     if not 0 < number < 1 << (8 * _NUMBER_OCTETS - 1):
         raise StateError(f"{number} cannot be the number of a CRL", section="RFC 5280 §5.2.3")
-    entries = [_entry(each) for each in sorted(revoked, key=lambda each: each.serial)]
     extensions = der.encode(
         der.SEQUENCE,
         encode_authority_key_identifier(issuer.key_identifier),
@@ -102,19 +123,8 @@ def encode_tbs_crl(
         issuer.name,
         encode_time(this_update),
         encode_time(next_update),
-        der.encode(der.SEQUENCE, *entries) if entries else b"",  # §5.1.2.6: absent, never empty
+        der.encode(der.SEQUENCE, entries) if entries else b"",  # §5.1.2.6: absent, never empty
         der.encode(0xA0, extensions),
-    )
-
-
-def _entry(revoked: RevokedCertificate) -> bytes:
-    code = _CODES.get(revoked.reason)
-    extensions = b""
-    if code is not None:  # §5.3.1: unspecified is said by saying nothing
-        value = der.encode(der.ENUMERATED, bytes((code,)))
-        extensions = der.encode(der.SEQUENCE, encode_extension(ID_CE_CRL_REASON, value))
-    return der.encode(
-        der.SEQUENCE, der.encode_integer(revoked.serial), encode_time(revoked.at), extensions
     )
 
 
@@ -133,6 +143,32 @@ class PublishedCRL:
     key_identifier: bytes
     this_update: datetime
     next_update: datetime
+
+    @property
+    def scope(self) -> bytes:
+        """See :attr:`CRLIssuer.scope`."""
+        return _scope(self.issuer, self.key_identifier)
+
+
+def scope_of_tbs(octets: bytes) -> bytes:
+    """Whose list a TBSCertList of ours is to be, see :attr:`CRLIssuer.scope`.
+
+    Raises:
+        StateError: as :func:`parse_crl`.
+    """
+    try:
+        parts = [der.octets_of(octets, p) for p in der.children(octets, der.read_element(octets))]
+    except (Malformed, IndexError) as err:
+        raise StateError("what the journal holds as a CRL is none of ours") from err
+    head, rest = parts[:_BEFORE_ENTRIES], parts[_BEFORE_ENTRIES:]
+    if rest[:1] and rest[0][0] == der.SEQUENCE:
+        del rest[0]  # the entries, which may be many, say nothing of it
+    without = der.encode(der.SEQUENCE, *head, *rest)
+    return parse_crl(encode_crl(without, head[1] if len(head) > 1 else b"", b"")).scope
+
+
+def _scope(name: bytes, key_identifier: bytes) -> bytes:
+    return hashlib.sha256(name + key_identifier).digest()
 
 
 def parse_crl(octets: bytes) -> PublishedCRL:

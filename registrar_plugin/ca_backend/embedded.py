@@ -7,6 +7,7 @@ it, and again before it is signed.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -41,9 +42,9 @@ from brski.registry import (
 )
 from registrar_plugin.ca_backend.crl import (
     CRLIssuer,
-    RevokedCertificate,
     encode_crl,
     encode_tbs_crl,
+    scope_of_tbs,
 )
 from registrar_plugin.ca_backend.key_files import KeyFiles
 from registrar_plugin.ca_backend.layout import VERSION_3, encode_distribution_point, encode_time
@@ -205,7 +206,7 @@ class EmbeddedCA:
 
     def prepare_crl(
         self,
-        revoked: Sequence[RevokedCertificate],
+        entries: bytes,
         *,
         number: int,
         this_update: datetime,
@@ -214,7 +215,7 @@ class EmbeddedCA:
         """See :meth:`~registrar_plugin.ca_backend.port.CRLSigner.prepare_crl`."""
         return encode_tbs_crl(
             self.crl_issuer,
-            revoked,
+            entries,
             number=number,
             this_update=this_update,
             next_update=next_update,
@@ -222,9 +223,10 @@ class EmbeddedCA:
 
     async def complete_crl(self, intent: bytes) -> bytes:
         """See :meth:`~registrar_plugin.ca_backend.port.CRLSigner.complete_crl`."""
-        if self.crl_issuer.name not in intent:
+        if scope_of_tbs(intent) != self.crl_issuer.scope:
             raise StateError("an open CRL names an issuer that is not this CA")
-        return encode_crl(intent, self._algorithm, self._signer.sign(intent))
+        signature = await asyncio.to_thread(self._signer.sign, intent)  # it may be megabytes
+        return encode_crl(intent, self._algorithm, signature)
 
     async def check(self) -> str | None:
         """See :class:`registrar_plugin.health.port.Checkable`: its files are as they were."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
@@ -10,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from cryptography import x509
 
 from brski.pki.signer import PublicKey
-from registrar_plugin.ca_backend.crl import CRLIssuer, RevokedCertificate
+from registrar_plugin.ca_backend.crl import CRLIssuer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +80,18 @@ class CRLSigner(Protocol):
 
     def prepare_crl(
         self,
-        revoked: Sequence[RevokedCertificate],
+        entries: bytes,
         *,
         number: int,
         this_update: datetime,
         next_update: datetime,
     ) -> bytes:
-        """Fix what will be signed: DER TBSCertList.
+        """Fix what will be signed: DER TBSCertList; called in a thread of its own, for lists may be
+        long.
 
         Args:
-            revoked: every certificate of this CA that is no longer good and has not ended.
+            entries: of every certificate of this CA that is no longer good and has not ended, as
+                :func:`~registrar_plugin.ca_backend.crl.encode_entry` has them, one after the other.
             number: larger than that of any list before.
             this_update, next_update: aware.
 

@@ -1,7 +1,8 @@
 """Keeps the domain's revocation list true: a new one at each revocation, and in time.
 
 Nothing is signed that is not in the journal, and nothing published before it is there. Numbers only
-grow, whoever takes them: the registrar that runs, and a command beside it, work on one journal.
+grow, whoever takes them: the registrar that runs, and a command beside it, work on one journal. A
+list may have a hundred thousand entries: what takes long with them is done beside the requests.
 """
 
 from __future__ import annotations
@@ -10,22 +11,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from cryptography import x509
-
 from brski.errors import OnboardingError, StateError, Unavailable
-from registrar_plugin.ca_backend.crl import PublishedCRL, Reason, RevokedCertificate, parse_crl
+from registrar_plugin.ca_backend.crl import PublishedCRL, parse_crl
 from registrar_plugin.ca_backend.port import CRLSigner
 from registrar_plugin.clerk import Clerk
-from registrar_plugin.store.revocation import (
-    RevocationList,
-    RevocationLists,
-    Withdrawals,
-    Withdrawn,
-    WithdrawnCertificate,
-)
+from registrar_plugin.store.revocation import ListEntries, RevocationList, RevocationLists
 from registrar_plugin.telemetry.events import Event, EventKind
 
 log = logging.getLogger(__name__)
@@ -54,20 +47,23 @@ class CRLKeeper:
         self,
         *,
         ca: CRLSigner,
-        withdrawals: Withdrawals,
+        entries: ListEntries,
         lists: RevocationLists,
         clerk: Clerk,
         policy: CRLPolicy,
         publish: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
         self._ca = ca
-        self._withdrawals = withdrawals
+        self._entries = entries
         self._lists = lists
         self._clerk = clerk
         self._policy = policy
         self._publish = publish
         self._current: PublishedCRL | None = None
         self._put: PublishedCRL | None = None  # where else it shall be
+        self._is_begun = False
+        self._number = self._mark = 0
+        self._last: PublishedCRL | None = None  # of this CA, in the journal
         self._failure = ""
         self._lock = asyncio.Lock()
 
@@ -84,10 +80,10 @@ class CRLKeeper:
         """
         async with self._lock:
             standing = await self._standing()
-            if now_anyway or standing is None or await self._is_due(*standing):
+            if now_anyway or standing is None or await self._is_due(standing):
                 current = await self._issue()
             else:
-                current = standing[1]
+                current = standing
             self._current = current  # whatever becomes of the other place
             if self._publish is not None and self._put != current:
                 await self._publish(current.octets)
@@ -144,87 +140,76 @@ class CRLKeeper:
             exc_info=None if foreseen else err,
         )
 
-    async def _standing(self) -> tuple[RevocationList, PublishedCRL] | None:
+    async def _standing(self) -> PublishedCRL | None:
         """The last list of this CA, with one that was only intended completed."""
-        last = await self._lists.last()
-        if last is not None and last.result is None:
-            await self._complete(last)
-        signed = await self._lists.last_signed()
-        if signed is None or signed.result is None:
-            return None
-        published = parse_crl(signed.result)
-        issuer = self._ca.crl_issuer
-        if (published.issuer, published.key_identifier) != (issuer.name, issuer.key_identifier):
-            return None  # the CA has been exchanged
-        return signed, published
+        if not self._is_begun:
+            await self._begin()
+        scope = self._ca.crl_issuer.scope
+        newest = await self._lists.newest(scope)
+        if newest.number > newest.signed:
+            await self._complete(await self._lists.get(newest.number))
+            newest = await self._lists.newest(scope)
+        if newest.signed and newest.signed != self._number:
+            await self._take(newest.signed)
+        return self._last if newest.signed else None
 
-    async def _is_due(self, signed: RevocationList, published: PublishedCRL) -> bool:
+    async def _begin(self) -> None:
+        """What an earlier program has left undone."""
+        await self._lists.name_scopes()
+        if self._policy.superseded:
+            await self._entries.adopt_superseded()
+        self._is_begun = True
+
+    async def _take(self, number: int) -> PublishedCRL:
+        """Remember the list of that number as the last."""
+        signed = await self._lists.get(number)
+        if signed.result is None:
+            raise StateError(f"revocation list {number} was signed, and is not in the journal")
+        last = await asyncio.to_thread(parse_crl, signed.result)
+        self._number, self._mark, self._last = number, signed.mark, last
+        return last
+
+    async def _is_due(self, published: PublishedCRL) -> bool:
         half = (published.next_update - published.this_update) / 2
         now = self._clerk.now()
         if now >= published.this_update + half or now < published.this_update - _SKEW:
             return True  # it ends soon; or the clock was set back, and the list begins too late
-        return signed.mark != await self._withdrawals.mark()
+        await self._entries.catch_up()
+        return self._mark != await self._entries.mark(self._ca.crl_issuer.name)
 
     async def _issue(self) -> PublishedCRL:
+        await self._entries.catch_up()
         while True:
-            withdrawn = await self._withdrawals.all()
-            last = await self._lists.last()
-            intended = self._lay_out(withdrawn, await self._lists.last_signed(), last)
+            intended = await self._lay_out(await self._lists.next_number())
             if await self._lists.intend(intended, self._event(intended, "intended")):
                 break  # else another process has taken the number
         await self._complete(intended)
-        signed = await self._lists.last_signed()
-        if signed is None or signed.result is None:
-            raise StateError("the revocation list that was just signed is not in the journal")
-        return parse_crl(signed.result)
+        return await self._take(intended.number)
 
-    def _lay_out(
-        self, withdrawn: Withdrawn, signed: RevocationList | None, last: RevocationList | None
-    ) -> RevocationList:
-        now = self._clerk.now()
-        number = 1 if last is None else last.number + 1
-        since = now if signed is None or signed.result is None else _this_update(signed.result)
-        octets = self._ca.prepare_crl(
-            self._entries(withdrawn, since=min(since, now)),
+    async def _lay_out(self, number: int) -> RevocationList:
+        """Of the certificates that had not ended when the list before came (RFC 5280 §3.3)."""
+        now, issuer = self._clerk.now(), self._ca.crl_issuer
+        found = await self._entries.of(
+            issuer.name,
+            since=now if self._last is None else min(self._last.this_update, now),
+            superseded=self._policy.superseded,
+        )
+        octets = await asyncio.to_thread(
+            self._ca.prepare_crl,
+            found.octets,
             number=number,
             this_update=now,
             next_update=now + self._policy.validity,
         )
-        return RevocationList(number=number, octets=octets, mark=withdrawn.mark, result=None)
-
-    def _entries(self, withdrawn: Withdrawn, *, since: datetime) -> list[RevokedCertificate]:
-        """Those of this CA that had not ended when the list before came (RFC 5280 §3.3)."""
-        issuer = self._ca.crl_issuer.name
-        found = []
-        for each in withdrawn.certificates:
-            if each.reason is Reason.SUPERSEDED and not self._policy.superseded:
-                continue
-            certificate = x509.load_der_x509_certificate(each.certificate)
-            if certificate.issuer.public_bytes() == issuer and (
-                certificate.not_valid_after_utc >= since
-            ):
-                found.append(_entry(certificate, each))
-        return found
+        return RevocationList(
+            number=number, scope=issuer.scope, octets=octets, mark=found.mark, result=None
+        )
 
     async def _complete(self, intended: RevocationList) -> None:
-        try:
-            signed = await self._ca.complete_crl(intended.octets)
-        except StateError:  # of the CA before: its number is used up, no more
-            log.warning("a list of another CA stays unsigned", extra={"number": intended.number})
-            return
+        signed = await self._ca.complete_crl(intended.octets)
         await self._lists.complete(intended.number, signed, self._event(intended, "signed"))
         log.info("revocation list signed", extra={"number": intended.number})
 
     def _event(self, crl: RevocationList, what: str) -> Event:
         details = {"number": str(crl.number), "step": what}
         return self._clerk.event(EventKind.CRL, None, details=details)
-
-
-def _this_update(octets: bytes) -> datetime:
-    return parse_crl(octets).this_update
-
-
-def _entry(certificate: x509.Certificate, withdrawn: WithdrawnCertificate) -> RevokedCertificate:
-    return RevokedCertificate(
-        serial=certificate.serial_number, at=withdrawn.at, reason=withdrawn.reason
-    )

@@ -21,7 +21,7 @@ from registrar_plugin.revocation.web import PublishedList
 from registrar_plugin.settings import CRLSettings
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_crls import SQLiteRevocationLists
-from registrar_plugin.store.sqlite_revocation import SQLiteWithdrawals
+from registrar_plugin.store.sqlite_entries import SQLiteListEntries
 
 _PEM: Final = ".pem"
 
@@ -50,7 +50,7 @@ def open_keeper(
     _ = ca.crl_issuer  # better said now than at the first revocation
     return CRLKeeper(
         ca=ca,
-        withdrawals=SQLiteWithdrawals(journal.writer),
+        entries=SQLiteListEntries(journal.writer),
         lists=SQLiteRevocationLists(journal.writer),
         clerk=clerk,
         policy=CRLPolicy(

@@ -24,23 +24,6 @@ class Revocation:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WithdrawnCertificate:
-    """One certificate that a person has revoked, or that the next one has superseded."""
-
-    certificate: bytes  # DER
-    at: datetime
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawn:
-    """All of them, in one look."""
-
-    mark: int  # grows with each revocation
-    certificates: tuple[WithdrawnCertificate, ...]
-
-
 class Withdrawals(Protocol):
     """Every method returns only when what it says is on disk, or reads what is there, whichever
     process wrote it.
@@ -57,11 +40,44 @@ class Withdrawals(Protocol):
     async def of(self, device: DeviceKey) -> Revocation | None:
         """The last one of *device*."""
 
-    async def mark(self) -> int:
-        """See :class:`Withdrawn`; 0 while nothing has been revoked."""
 
-    async def all(self) -> Withdrawn:
-        """What stands, superseded certificates included, the oldest first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """What a list has to say, in one look."""
+
+    mark: int  # see ListEntries.mark
+    octets: bytes  # DER, one behind the other
+
+
+class ListEntries(Protocol):
+    """Withdrawn certificates as lists have them. What an entry says is worked out once, so that a
+    list of many is put together without reading their certificates again.
+    """
+
+    async def catch_up(self) -> None:
+        """Work out the entries of what was withdrawn since, whoever did it; a few at a time, beside
+        the requests.
+
+        Raises:
+            StateError: what the journal holds as a certificate is none.
+        """
+
+    async def adopt_superseded(self) -> None:
+        """Withdraw, as superseded, certificates that were so before the journal kept withdrawals:
+        since the next certificate of their device.
+        """
+
+    async def mark(self, issuer: bytes) -> int:
+        """A number that grows with each revocation of a certificate of *issuer*, DER Name, that
+        :meth:`catch_up` has seen; 0 while nothing has been revoked.
+        """
+
+    async def of(self, issuer: bytes, *, since: datetime, superseded: bool) -> Entries:
+        """Those of *issuer*, DER Name, that end at *since* or later, the oldest first.
+
+        Args:
+            superseded: those that a renewal has replaced, too.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,22 +85,41 @@ class RevocationList:
     """A CRL that is to be signed, or signed: written before the signature, completed after it."""
 
     number: int
-    octets: bytes  # DER TBSCertList
+    scope: bytes  # whose, see registrar_plugin.ca_backend.crl.CRLIssuer
+    octets: bytes  # DER TBSCertList; empty once it is signed, since the result holds it
     mark: int  # of the withdrawals that it covers
     result: bytes | None  # DER CertificateList, once it is signed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """The largest numbers that there are of one CA's lists; 0 where there is none."""
+
+    number: int  # signed or not
+    signed: int
+
+
 class RevocationLists(Protocol):
-    """As :class:`Withdrawals`."""
+    """As :class:`Withdrawals`. One row of numbers for all CAs."""
 
-    async def last(self) -> RevocationList | None:
-        """The one with the largest number, signed or not."""
+    async def name_scopes(self) -> None:
+        """Say of lists of an earlier program whose they are."""
 
-    async def last_signed(self) -> RevocationList | None:
-        """The one with the largest number among those that are signed."""
+    async def next_number(self) -> int:
+        """Larger than that of any list of whichever CA."""
+
+    async def newest(self, scope: bytes) -> Newest:
+        """Cheap, for who looks every second."""
+
+    async def get(self, number: int) -> RevocationList:
+        """The list of that number.
+
+        Raises:
+            StateError: there is none.
+        """
 
     async def intend(self, intended: RevocationList, event: Event) -> bool:
         """Make *intended* durable; False if its number has been taken meanwhile."""
 
-    async def complete(self, number: int, result: bytes, event: Event) -> bytes:
-        """Store the signed list; returns the one that stands, when another process was first."""
+    async def complete(self, number: int, result: bytes, event: Event) -> None:
+        """Store the signed list, unless another process was first."""

@@ -33,7 +33,7 @@ from brski.errors import LDevIDRevoked
 from registrar_plugin.ca_backend.crl import Reason
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.append import append_events
-from registrar_plugin.store.revocation import Revocation, Withdrawn, WithdrawnCertificate
+from registrar_plugin.store.revocation import Revocation
 from registrar_plugin.store.rows import datetime_of, microseconds
 from registrar_plugin.store.schema import CERTIFICATES, INTENTS, METADATA, ONBOARDINGS
 from registrar_plugin.telemetry.events import Event
@@ -96,7 +96,6 @@ _SUPERSEDE: Final = sql_of(
         ),
     )
 )
-_MARK: Final = sql_of(select(func.coalesce(func.max(_w.id), _ZERO)).where(_w.reason != _SUPERSEDED))
 _last = _LAST.subquery("last")
 _ENDED: Final = sql_of(
     select(_last.c.at)
@@ -161,35 +160,6 @@ class SQLiteWithdrawals:
         """See :meth:`~registrar_plugin.store.revocation.Withdrawals.of`."""
         row = self._writer.look_up(_GET_LAST, _key(device))
         return None if row is None else _revocation_of(row)
-
-    async def mark(self) -> int:
-        """See :meth:`~registrar_plugin.store.revocation.Withdrawals.mark`."""
-        row = self._writer.look_up(_MARK, {})
-        return int(row[0]) if row else 0
-
-    async def all(self) -> Withdrawn:
-        """See :meth:`~registrar_plugin.store.revocation.Withdrawals.all`."""
-        query = (
-            select(_c.certificate, _w.at, _w.reason)
-            .join(WITHDRAWALS, _w.certificate_sha256 == _c.sha256)
-            .order_by(_w.id)
-        )
-
-        def read(db: Any) -> Withdrawn:
-            with db.begin():  # one snapshot of both
-                mark = db.exec_driver_sql(_MARK).scalar_one()
-                rows = db.execute(query).all()
-            return Withdrawn(
-                mark=mark,
-                certificates=tuple(
-                    WithdrawnCertificate(
-                        certificate=certificate, at=datetime_of(at), reason=Reason(reason)
-                    )
-                    for certificate, at, reason in rows
-                ),
-            )
-
-        return await self._writer.read_aside(read)
 
 
 def supersede(db: sqlite3.Connection, device: DeviceKey, at: datetime) -> None:

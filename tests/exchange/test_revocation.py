@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import subprocess
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -32,65 +31,23 @@ from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.issuing import Issuer
 from registrar_plugin.restart import complete_open_intents
-from registrar_plugin.revocation.keeper import CRLKeeper, CRLPolicy
+from registrar_plugin.revocation.keeper import CRLPolicy
 from registrar_plugin.store.issuances import Issuance
 from registrar_plugin.store.port import IntentKind
-from registrar_plugin.store.revocation import Revocation
-from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_crls import SQLiteRevocationLists
 from registrar_plugin.store.sqlite_issuances import SQLiteIssuances
 from registrar_plugin.store.sqlite_revocation import SQLiteWithdrawals
-from registrar_plugin.telemetry.events import Event, EventKind, Outcome
+from registrar_plugin.telemetry.events import EventKind, Outcome
 from tests.kit import pki
+from tests.kit.crl import DyingCA, Lists, listed, revoke
 from tests.kit.programs import require_program
-from tests.kit.world import Device, World, make_world
+from tests.kit.world import World, make_world
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with make_world(tmp_path) as opened:
         yield opened
-
-
-async def revoke(world: World, device: Device, reason: Reason = Reason.KEY_COMPROMISE) -> int:
-    """As the command does it: another process, another connection to the same file."""
-    now = world.clock.now
-    other = SQLiteJournal(world.folder / "registrar.db")
-    try:
-        return await SQLiteWithdrawals(other.writer).revoke(
-            Revocation(device=device.key, at=now, reason=reason, by="operator"),
-            Event(at=now, kind=EventKind.REVOCATION, device=device.key),
-        )
-    finally:
-        await other.close()
-
-
-@dataclass
-class Lists:
-    """A keeper on the world's journal, and what it has published."""
-
-    world: World
-    policy: CRLPolicy = field(default_factory=CRLPolicy)
-    ca: EmbeddedCA | None = None
-    published: list[bytes] = field(default_factory=list)
-
-    async def publish(self, octets: bytes) -> None:
-        self.published.append(octets)
-
-    def keeper(self) -> CRLKeeper:
-        writer = self.world.journal.writer
-        return CRLKeeper(
-            ca=self.ca or EmbeddedCA(self.world.owner.signer),
-            withdrawals=SQLiteWithdrawals(writer),
-            lists=SQLiteRevocationLists(writer),
-            clerk=Clerk(self.world.journal, self.world.clock),
-            policy=self.policy,
-            publish=self.publish,
-        )
-
-
-def listed(octets: bytes) -> set[int]:
-    return {entry.serial_number for entry in x509.load_der_x509_crl(octets)}
 
 
 # -- the gates
@@ -329,20 +286,12 @@ async def test_killed_before_the_signature_the_same_list_is_signed(world: World)
     dying = Lists(world, ca=DyingCA(world.owner.signer))
     with pytest.raises(Unavailable):
         await dying.keeper().refresh()
-    intended = await SQLiteRevocationLists(world.journal.writer).last()
-    assert intended is not None
+    intended = await SQLiteRevocationLists(world.journal.writer).get(1)
     assert intended.result is None
     world.clock.forward(minutes=5)
     crl = x509.load_der_x509_crl((await Lists(world).keeper().refresh()).octets)
     assert crl.tbs_certlist_bytes == intended.octets
     assert (await Lists(world).keeper().refresh(now_anyway=True)).number == 2
-
-
-class DyingCA(EmbeddedCA):
-    """Is killed when it should sign a list."""
-
-    async def complete_crl(self, intent: bytes) -> bytes:
-        raise Unavailable("killed")
 
 
 async def test_two_processes_never_share_a_number(world: World) -> None:

@@ -12,7 +12,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from brski.errors import KeyUnusable, StateError
 from brski.pki.names import ldevid_subject
-from registrar_plugin.ca_backend.crl import Reason, RevokedCertificate, parse_crl
+from registrar_plugin.ca_backend.crl import (
+    Reason,
+    RevokedCertificate,
+    encode_entry,
+    parse_crl,
+    scope_of_tbs,
+)
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.ca_backend.port import CRLSigner, LDevIDRequest
 from tests.kit import pki
@@ -31,9 +37,15 @@ async def make_crl(
     ca: CRLSigner, *revoked: RevokedCertificate, number: int = 1
 ) -> x509.CertificateRevocationList:
     octets = await ca.complete_crl(
-        ca.prepare_crl(revoked, number=number, this_update=pki.NOW, next_update=pki.NOW + WEEK)
+        ca.prepare_crl(
+            entries(*revoked), number=number, this_update=pki.NOW, next_update=pki.NOW + WEEK
+        )
     )
     return x509.load_der_x509_crl(octets)
+
+
+def entries(*revoked: RevokedCertificate) -> bytes:
+    return b"".join(map(encode_entry, revoked))
 
 
 def revoked(serial: int, reason: Reason = Reason.UNSPECIFIED) -> RevokedCertificate:
@@ -70,7 +82,9 @@ async def test_an_entry_says_why(reason: Reason) -> None:
 async def test_one_intent_gives_one_list(owner: pki.Entity) -> None:
     """What was fixed is what is signed, and signed again it is the same."""
     ca = EmbeddedCA(owner.signer)
-    intent = ca.prepare_crl([revoked(3)], number=2, this_update=pki.NOW, next_update=pki.NOW + WEEK)
+    intent = ca.prepare_crl(
+        entries(revoked(3)), number=2, this_update=pki.NOW, next_update=pki.NOW + WEEK
+    )
     octets = await ca.complete_crl(intent)
     assert octets == await ca.complete_crl(intent)
     assert x509.load_der_x509_crl(octets).tbs_certlist_bytes == intent
@@ -83,13 +97,16 @@ def test_a_number_that_is_none_is_refused(number: int) -> None:
     """RFC 5280 §5.2.3: positive, of 20 octets at most."""
     ca = EmbeddedCA(pki.make_pki("Example Owner").signer)
     with pytest.raises(StateError):
-        ca.prepare_crl([], number=number, this_update=pki.NOW, next_update=pki.NOW + WEEK)
+        ca.prepare_crl(b"", number=number, this_update=pki.NOW, next_update=pki.NOW + WEEK)
 
 
-async def test_another_cas_list_is_not_signed() -> None:
-    """An open CRL from before the CA was exchanged gets no signature of the new one."""
-    other = EmbeddedCA(pki.make_pki("Another Owner").signer)
-    intent = other.prepare_crl([], number=1, this_update=pki.NOW, next_update=pki.NOW + WEEK)
+@pytest.mark.parametrize("name", ["Another Owner", "Example Owner"])
+async def test_another_cas_list_is_not_signed(name: str) -> None:
+    """An open CRL from before the CA was exchanged gets no signature of the new one, not even if
+    only its key was.
+    """
+    other = EmbeddedCA(pki.make_pki(name).signer)
+    intent = other.prepare_crl(b"", number=1, this_update=pki.NOW, next_update=pki.NOW + WEEK)
     with pytest.raises(StateError):
         await EmbeddedCA(pki.make_pki("Example Owner").signer).complete_crl(intent)
 
@@ -105,8 +122,20 @@ async def test_a_ca_without_crlsign_signs_no_list() -> None:
 @pytest.mark.parametrize("octets", [b"", b"\x30\x00", b"no list"])
 def test_what_is_no_list_of_ours_is_told(octets: bytes) -> None:
     """A damaged journal does not become a published list."""
-    with pytest.raises(StateError):
-        parse_crl(octets)
+    for read in (parse_crl, scope_of_tbs):
+        with pytest.raises(StateError):
+            read(octets)
+
+
+def test_whose_a_list_is_is_told_by_name_and_key() -> None:
+    """Before its signature as after it; a CA of the same name with another key has its own."""
+    ca = EmbeddedCA(pki.make_pki("Example Owner").signer)
+    other = EmbeddedCA(pki.make_pki("Example Owner").signer)
+    assert ca.crl_issuer.name == other.crl_issuer.name
+    assert ca.crl_issuer.scope != other.crl_issuer.scope
+    for listed in (b"", entries(revoked(3), revoked(4))):
+        tbs = ca.prepare_crl(listed, number=2, this_update=pki.NOW, next_update=pki.NOW + WEEK)
+        assert scope_of_tbs(tbs) == ca.crl_issuer.scope
 
 
 async def test_openssl_refuses_the_revoked_certificate_and_takes_the_other(
