@@ -7,11 +7,12 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Final
 from weakref import WeakValueDictionary
 
 from cryptography import x509
 
-from brski.errors import OnboardingError, TooManyRequests, VoucherExpired
+from brski.errors import OnboardingError, TooManyRequests, Unavailable, VoucherExpired
 from brski.idevid.record import DeviceRecord
 from brski.pki.extensions import domain_id
 from brski.pki.keys import spki_sha256
@@ -38,9 +39,11 @@ from masa_stub.rates import RegistrarRates
 from masa_stub.reception import Received, Reception, Visit
 from masa_stub.store.log import AuditStore
 from masa_stub.store.sales import SalesBook
-from masa_stub.store.values import Entry, Refusal
+from masa_stub.store.values import Basis, Entry, Refusal
 
 log = logging.getLogger(__name__)
+
+_TURNS: Final = 16  # how often a request is judged on what stands no more before it is given up
 
 
 class MASA:
@@ -127,14 +130,27 @@ class MASA:
         namesakes = await self._records.find(None, received.asked.request.serial_number)
         record = select_record(namesakes, received.asked)
         check_not_refused(record, self._policy)
-        async with self._lock(record):  # so that only one claim of a device is the first
-            entry = self._judged(body, received, record, ambiguous=len(namesakes) > 1)
+        async with self._lock(record):  # claims of this process take turns
+            entry = await self._entered(body, received, record, ambiguous=len(namesakes) > 1)
             return await self._signed(entry, received)
+
+    async def _entered(
+        self, body: bytes, received: Received, record: DeviceRecord, *, ambiguous: bool
+    ) -> Entry:
+        """The entry of a request, in the log; judged again where another process was faster."""
+        for _ in range(_TURNS):
+            entry, basis = self._judged(body, received, record, ambiguous=ambiguous)
+            standing = await self._store.begin(entry, basis)
+            if standing is not None:
+                return standing
+        raise Unavailable("other processes claim this device without end")
 
     def _judged(
         self, body: bytes, received: Received, record: DeviceRecord, *, ambiguous: bool
-    ) -> Entry:
-        """The entry that a request deserves, its voucher laid out and not signed."""
+    ) -> tuple[Entry, Basis]:
+        """The entry that a request deserves, its voucher laid out and not signed; and on what it
+        rests.
+        """
         asked, policy, claimant = received.asked, self._policy, received.claimant
         nonce = asked.request.nonce
         device = (record.idevid_issuer, record.serial_number)
@@ -157,7 +173,9 @@ class MASA:
             highest=claimant.highest(sales, received.known.highest),
         )
         pinned = asked.chain[place]
-        check_domain_id(pinned, self._store.is_anothers)
+        domain, key = domain_id(pinned), spki_sha256(pinned)
+        is_anothers = self._store.is_anothers(domain, key)
+        check_domain_id(pinned, is_anothers=is_anothers)
         voucher = voucher_for(
             asked,
             record,
@@ -173,21 +191,24 @@ class MASA:
         unsigned = received.serialization.prepare(
             encode_voucher(voucher), signer, certificates=signer.chain, signing_time=received.now
         )
-        return Entry(
+        entry = Entry(
             at=received.now,
             idevid_issuer=record.idevid_issuer,
             serial_number=record.serial_number,
-            domain_id=domain_id(pinned),
+            domain_id=domain,
             nonce=nonce,
             assertion=assertion,
             request_digest=hashlib.sha256(body).digest(),
             unsigned=unsigned.encode(),
-            spki_sha256=spki_sha256(pinned),
+            spki_sha256=key,
             signer_sha256=spki_sha256(signer.chain[0]),
         )
+        basis = Basis(
+            newest=0 if newest is None else newest.id, sales=len(sales), is_anothers=is_anothers
+        )
+        return entry, basis
 
     async def _signed(self, entry: Entry, received: Received) -> tuple[Entry, bytes]:
-        entry = await self._store.begin(entry)
         if entry.voucher is not None:
             _check_not_expired(entry.voucher, received)
             return entry, entry.voucher

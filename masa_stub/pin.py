@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from cryptography import x509
 
@@ -44,15 +44,15 @@ def pinned_place(chain: Sequence[x509.Certificate], pin: Pin, highest: int | Non
             return top
 
 
-def check_domain_id(pinned: x509.Certificate, is_anothers: Callable[[bytes, bytes], bool]) -> None:
+def check_domain_id(pinned: x509.Certificate, *, is_anothers: bool) -> None:
     """Raise if *pinned* would stand in audit logs under another domain's domainID.
 
     A CA chooses its own SubjectKeyIdentifier, and so its domainID; one that follows from its key
     is nobody else's to choose.
 
     Args:
-        is_anothers: whether, under this domainID, another key than the one of this SHA-256 was
-            pinned before; asked only where the domainID does not follow from the key.
+        is_anothers: whether another key was pinned under its domainID before; it does not count
+            where the domainID follows from the key.
 
     Raises:
         DomainNotTrusted: it is another's already.
@@ -60,7 +60,7 @@ def check_domain_id(pinned: x509.Certificate, is_anothers: Callable[[bytes, byte
     RFC 8995 §5.8.2.
     """
     spki, named = spki_of(pinned), domain_id(pinned)
-    if named not in _ids_of_key(spki) and is_anothers(named, hashlib.sha256(spki).digest()):
+    if is_anothers and named not in _ids_of_key(spki):
         raise DomainNotTrusted(
             f"domainID {named.hex()} is another domain's", section="RFC 8995 §5.8.2"
         )

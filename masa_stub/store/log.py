@@ -12,8 +12,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, CursorResult, and_, bindparam, func, insert, select, update
 
 from brski.edge.sql_writer import Writer
-from masa_stub.store.schema import ENTRIES, PINS, REFUSALS, microseconds
-from masa_stub.store.values import Entry, Logged, Refusal, entry_of, logged_of, refusal_of
+from masa_stub.store.schema import ENTRIES, PINS, REFUSALS, SALES, microseconds
+from masa_stub.store.values import Basis, Entry, Logged, Refusal, entry_of, logged_of, refusal_of
 
 _ALL = select(ENTRIES, PINS.c.spki_sha256, PINS.c.signer_sha256).select_from(
     ENTRIES.outerjoin(PINS, PINS.c.entry == ENTRIES.c.id)
@@ -24,6 +24,7 @@ _THIS_DEVICE = and_(
 )
 _PAST = (  # without the octets, which are a hundred times as much
     select(
+        ENTRIES.c.id,
         ENTRIES.c.at,
         ENTRIES.c.domain_id,
         ENTRIES.c.nonce,
@@ -46,6 +47,10 @@ _OF_ANOTHER_KEY = [  # two ranges of the index, so that a domain's own many entr
         PINS.c.spki_sha256 > bindparam("key"),
     )
 ]
+_NEWEST_ID = select(func.max(ENTRIES.c.id)).where(_THIS_DEVICE)
+_COUNT_SALES = select(func.count()).where(
+    and_(SALES.c.idevid_issuer == bindparam("issuer"), SALES.c.serial_number == bindparam("serial"))
+)
 _PUT = insert(ENTRIES)
 _PUT_PIN = insert(PINS)
 _RENEW = (
@@ -76,15 +81,23 @@ class AuditStore:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    async def begin(self, entry: Entry) -> Entry:
+    async def begin(self, entry: Entry, basis: Basis) -> Entry | None:
         """Write *entry*, or return the one that the same request has, completed or not.
 
         One that an earlier run began for a key that is no longer ours is laid out anew.
+
+        Args:
+            basis: what *entry* was judged on.
+
+        Returns:
+            The entry that stands now; None if *basis* stands no more, and nothing was written.
         """
 
-        def work(db: Connection) -> Entry:
+        def work(db: Connection) -> Entry | None:
             standing = db.execute(_BY_DIGEST, {"digest": entry.request_digest}).one_or_none()
             if standing is None:
+                if _basis_of(db, entry) != basis:
+                    return None
                 _put(db, entry)
             elif standing.voucher is None and standing.signer_sha256 != entry.signer_sha256:
                 db.execute(_RENEW, {"entry_id": standing.id, "octets": entry.unsigned})
@@ -131,10 +144,7 @@ class AuditStore:
 
     def is_anothers(self, domain_id: bytes, spki_sha256: bytes) -> bool:
         """Whether another key than this one was pinned under a domainID."""
-        values = {"domain": domain_id, "key": spki_sha256}
-        return self._writer.read(
-            lambda db: any(db.execute(query, values).first() for query in _OF_ANOTHER_KEY)
-        )
+        return self._writer.read(lambda db: _is_anothers(db, domain_id, spki_sha256))
 
     async def of_serial_number(self, serial_number: str) -> tuple[Entry, ...]:
         """Every entry of every device with this serial number, oldest first."""
@@ -165,6 +175,20 @@ class AuditStore:
                 db.execute(table.delete())
 
         await self._writer.run(work)
+
+
+def _basis_of(db: Connection, entry: Entry) -> Basis:
+    device = {"issuer": entry.idevid_issuer, "serial": entry.serial_number}
+    return Basis(
+        newest=db.execute(_NEWEST_ID, device).scalar_one() or 0,
+        sales=db.execute(_COUNT_SALES, device).scalar_one(),
+        is_anothers=_is_anothers(db, entry.domain_id, entry.spki_sha256),
+    )
+
+
+def _is_anothers(db: Connection, domain_id: bytes, spki_sha256: bytes | None) -> bool:
+    values = {"domain": domain_id, "key": spki_sha256}
+    return any(db.execute(query, values).first() for query in _OF_ANOTHER_KEY)
 
 
 def _put(db: Connection, entry: Entry) -> None:

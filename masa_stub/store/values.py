@@ -21,6 +21,7 @@ class Logged:
     nonce: str | None
     assertion: Assertion
     spki_sha256: bytes | None  # of the pinned certificate; None in a file of version 1
+    id: int = 0  # greater than those before it
 
     def event(self) -> AuditEvent:
         """As the audit log shows it."""
@@ -43,7 +44,17 @@ class Entry(Logged):
     unsigned: bytes  # as the serialization encodes it
     signer_sha256: bytes | None  # of the SPKI that signs it; None in a file of version 1
     voucher: bytes | None = None  # as signed
-    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What stood in the file when a request was judged. Nobody may have added to it by the time
+    that its entry is written: another process serves from the same file, or a sale is noted.
+    """
+
+    newest: int  # id of the device's newest entry; 0 if there is none
+    sales: int  # how many lines the sales data have of the device
+    is_anothers: bool  # whether another key was pinned under the domainID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +88,7 @@ def entry_of(row: Any) -> Entry:
 def logged_of(row: Any) -> Logged:
     """From a row without the octets."""
     return Logged(
+        id=row.id,
         at=moment(row.at),
         domain_id=row.domain_id,
         nonce=row.nonce,

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -13,12 +14,20 @@ from brski.errors import (
     CreatedOnOutOfWindow,
     DomainNotTrusted,
     PriorRequestRefused,
+    Unavailable,
     VoucherExpired,
 )
+from brski.pki.extensions import domain_id
+from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMS
 from brski.voucher.model import Assertion
 from brski.voucher.yang_types import encode_nonce
+from masa_stub.masa import MASA
 from masa_stub.ownership import BuyerKind, Unsold
+from masa_stub.store.log import AuditStore
+from masa_stub.store.sales import SalesBook
+from masa_stub.store.schema import open_store
+from masa_stub.store.values import Basis, Entry
 from tests.kit import pki
 from tests.kit.masa_desk import CUSTOMER, OWNER, REGISTRAR, STRANGER, desk
 
@@ -162,6 +171,52 @@ async def test_of_two_that_claim_at_once_one_is_the_first(tmp_path: Path) -> Non
             True,
         ]
         assert len({entry.domain_id for entry in await masa.world.masa_store.last(9)}) == 1
+
+
+async def test_a_claim_in_another_process_comes_first(tmp_path: Path) -> None:
+    """Two MASAs on one file: what was judged before the other's entry is judged once more."""
+    async with desk(tmp_path, allow_logged=True, unsold=Unsold.FIRST) as masa:
+        ours, nonce = masa.world.wire.masa, encode_nonce(bytes(16))
+        writer = open_store(tmp_path / "masa.db")
+        theirs = MASA(
+            records=ours._records,
+            store=AuditStore(writer),
+            sales=SalesBook(writer),
+            signers=ours._signers,
+            serializations=ours.reception._serializations,
+            policy=ours._policy,
+            clock=masa.world.clock,
+        )
+        genuine, turns = masa.world.masa_store.begin, 0
+
+        async def begin(entry: Entry, basis: Basis) -> Entry | None:
+            nonlocal turns
+            turns += 1
+            if turns == 1:
+                await theirs.request_voucher(
+                    masa.request(by=STRANGER, nonce=nonce), VOUCHER_CMS_JSON
+                )
+            return await genuine(entry, basis)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(masa.world.masa_store, "begin", begin)
+            await masa.refusal(DomainNotTrusted, nonce=nonce)
+        assert turns == 1  # the second judgement does not come as far as an entry
+        (entry,) = await masa.world.masa_store.last(9)
+        assert entry.domain_id == domain_id(STRANGER.chain[1])
+        await masa.voucher(by=STRANGER, nonce=nonce)
+        await writer.close()
+
+
+async def test_claims_without_end_are_put_off(tmp_path: Path) -> None:
+    """A file in which something else stands each time: 503, and nothing is entered."""
+    async with desk(tmp_path, allow_logged=True) as masa:
+        outdated = AsyncMock(return_value=None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(masa.world.masa_store, "begin", outdated)
+            await masa.refusal(Unavailable, nonce=encode_nonce(bytes(16)))
+        assert outdated.await_count == 16
+        assert await masa.world.masa_store.last(9) == ()
 
 
 @pytest.mark.parametrize(("ahead", "taken"), [(299, True), (301, False)])

@@ -54,6 +54,11 @@ class Site:
         )
         return await self._client(shown).send(call)
 
+    async def close(self) -> None:
+        """Hang up."""
+        for client in self.clients.values():
+            await client.close()
+
     def _client(self, shown: pki.Entity | None) -> HTTPSClient:
         name = b"" if shown is None else shown.der
         if name not in self.clients:
@@ -104,5 +109,4 @@ async def masa_site(
         try:
             yield site
         finally:
-            for client in site.clients.values():
-                await client.close()
+            await site.close()
