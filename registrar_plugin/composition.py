@@ -39,6 +39,7 @@ from registrar_plugin.approval import AdmissionDesk, WaitingRoom
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
+from registrar_plugin.est_clients.opening import open_certificate_clients
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
 from registrar_plugin.est_server.desks import ESTServer
 from registrar_plugin.est_server.opening import open_est_server
@@ -71,6 +72,7 @@ from registrar_plugin.settings import (
 from registrar_plugin.store.port import IntentKind
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
+from registrar_plugin.store.sqlite_client_certificates import SQLiteClientCertificates
 from registrar_plugin.store.sqlite_issuances import SQLiteIssuances
 from registrar_plugin.store.sqlite_vouchers import SQLiteStoredVouchers
 from registrar_plugin.stored_vouchers.fetching import VoucherFetcher
@@ -214,12 +216,19 @@ def open_registrar(
         audit=audit,
         second_use=second_use,
     )
+    clients = open_certificate_clients(
+        settings.est,
+        own=(*ca.ca_certificates(), *chain),
+        kept=SQLiteClientCertificates(journal.writer),
+        journal=journal,
+        clerk=clerk,
+    )
     est = open_est_server(
         settings.est,
         source=source,
         ca=ca,
         opened=opened,
-        authorities={pledges.kind: pledges},
+        authorities={pledges.kind: pledges, **clients},
         devices=devices,
         second_use=second_use,
         journal=journal,

@@ -7,7 +7,7 @@ from it, differs by kind of client. An operation knows none of them (docs/est.md
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cryptography import x509
 
@@ -59,4 +59,14 @@ class EnrolleeAuthority(Protocol):
         looked at anew, past every cache.
 
         RFC 7030 §4.2.2.
+        """
+
+
+@runtime_checkable
+class ByLabel(Protocol):
+    """What an authority can do whose clients are not the same under each label."""
+
+    def under(self, label: str) -> EnrolleeAuthority:
+        """The authority for the profile *label*, empty for the default one: it recognises, and
+        lets renew, those alone who are admitted there.
         """

@@ -15,6 +15,7 @@ from registrar_plugin.enrollment.enrollee import Enrollee, EnrolleeAuthority
 from registrar_plugin.enrollment.judge import judge_csr
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.issuing import Issuer, Order
+from registrar_plugin.identity.clients import BRSKI
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.issuances import Issuance
@@ -119,4 +120,9 @@ async def recognised(
                 section="RFC 7030 §3.2.3",
             )
     connection.leaf()  # raises where there is none, which says more
+    if all(authority.kind != BRSKI for authority in authorities):
+        raise NotAuthenticated(
+            "the client shows no certificate that counts under this label",
+            section="RFC 7030 §3.3.2",
+        )
     raise NotAuthenticated("the client's key belongs to no onboarding", section="RFC 8995 §5.9")

@@ -20,8 +20,10 @@ from brski.pki.keys import certificate_der, spki_sha256
 from registrar_plugin.ca_backend.port import CABackend, LDevIDRequest, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.enrollment.client_names import check_no_device
 from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
 from registrar_plugin.health.last_outcome import LastOutcome
+from registrar_plugin.identity.clients import client_kind
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.issuances import Issuance, Issuances
 from registrar_plugin.store.port import Intent, IssuedCertificate, Journal
@@ -80,10 +82,13 @@ class Issuer:
             certs-only CMS with the LDevID alone, DER; or when to ask again.
 
         Raises:
+            CSRMismatch: a client that is no device was granted a device's name.
             WrongOrder: this very request got a certificate that is no longer accepted, or was made
                 under another profile.
             Unavailable: the CA does not answer; the intent stays.
         """
+        if client_kind(order.device) is not None:
+            check_no_device(order.names.subject)
         known = await self._journal.certificate_for_csr(order.device, order.request_digest)
         if known is not None:
             stands = await self._issuances.of_request(order.device, order.request_digest)

@@ -15,7 +15,7 @@ from brski.rates import Rate
 from registrar_plugin.adapters import CA_BACKENDS
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
-from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
+from registrar_plugin.enrollment.enrollee import ByLabel, EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.budget import ClientBudget
 from registrar_plugin.est_server.desks import Desk, ESTServer, make_desk
@@ -66,7 +66,9 @@ def open_est_server(
         desks[each.label or ""] = make_desk(
             profile_of(each),
             ca=issuing,
-            authorities=[_authority(kind, authorities, where) for kind in each.enrollees],
+            authorities=[
+                _authority(kind, authorities, where, each.label or "") for kind in each.enrollees
+            ],
             devices=devices,
             second_use=second_use,
             journal=journal,
@@ -111,9 +113,10 @@ def _warn_of_strangers(label: str, ca: CABackend, signer: Signer) -> None:
 
 
 def _authority(
-    kind: str, authorities: Mapping[str, EnrolleeAuthority], where: str
+    kind: str, authorities: Mapping[str, EnrolleeAuthority], where: str, label: str
 ) -> EnrolleeAuthority:
     if kind not in authorities:
         known = ", ".join(sorted(authorities))
         raise SettingsError(f"{where}.enrollees: no clients of kind {kind!r}; there are: {known}")
-    return authorities[kind]
+    authority = authorities[kind]
+    return authority.under(label) if isinstance(authority, ByLabel) else authority

@@ -19,7 +19,6 @@ from brski.est.requirements import (
     SubjectRequirement,
 )
 from brski.registry import (
-    ANY_EXTENDED_KEY_USAGE,
     CA_CERTS,
     CSR_ATTRS,
     FULL_CMC,
@@ -27,14 +26,16 @@ from brski.registry import (
     ID_AT_SERIAL_NUMBER,
     ID_CE_SUBJECT_ALT_NAME,
     ID_KP_CLIENT_AUTH,
-    ID_KP_SERVER_AUTH,
+    ID_KP_CMC_RA,
     RSA_ENCRYPTION,
     SERVER_KEY_GEN,
     SIMPLE_ENROLL,
     SIMPLE_REENROLL,
 )
 from registrar_plugin.enrollment.profile import PLACE
-from registrar_plugin.identity.clients import BRSKI, KINDS
+from registrar_plugin.est_server.client_settings import ESTClientCASettings, check_client_cas
+from registrar_plugin.est_server.purposes import Purpose, dotted
+from registrar_plugin.identity.clients import BRSKI, KINDS, NAMED_APART, RA_KINDS
 
 OPERATIONS: Final = frozenset(
     path.lstrip("/")
@@ -56,9 +57,7 @@ KEYS: Final[dict[str, KeyRequirement]] = {
         for bits in (2048, 3072, 4096)
     },
 }
-PURPOSES: Final = {"clientAuth": ID_KP_CLIENT_AUTH, "serverAuth": ID_KP_SERVER_AUTH}
 
-_OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,18})){1,20}\Z")
 _HOST: Final = re.compile(r"(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+\Z")
 
 
@@ -71,14 +70,6 @@ def _kind(name: str) -> str:
 def _key(name: str) -> str:
     if name not in KEYS:
         raise ValueError(f"no such key: {name!r}; there are {', '.join(KEYS)}")
-    return name
-
-
-def _purpose(name: str) -> str:
-    if name not in PURPOSES and not _OID.match(name):
-        raise ValueError(f"{name!r} is neither {' nor '.join(PURPOSES)} nor a dotted OID")
-    if name == ANY_EXTENDED_KEY_USAGE:
-        raise ValueError("anyExtendedKeyUsage allows every purpose; name those that are meant")
     return name
 
 
@@ -112,7 +103,7 @@ class ESTProfileSettings(Settings):
     keys: tuple[Annotated[str, AfterValidator(_key)], ...] = Field(
         default=("P-256", "P-384"), min_length=1
     )
-    extended_key_usages: tuple[Annotated[str, AfterValidator(_purpose)], ...] = ()
+    extended_key_usages: tuple[Purpose, ...] = ()
     dns_name: Annotated[str, AfterValidator(_dns_name)] | None = None
     require_dns_name: bool = False
     channel_binding: bool = False
@@ -126,7 +117,7 @@ class ESTProfileSettings(Settings):
     def _lint(self) -> ESTProfileSettings:
         if len(set(self.enrollees)) != len(self.enrollees):
             raise ValueError("enrollees has a kind of clients twice")
-        purposes = [PURPOSES.get(name, name) for name in self.extended_key_usages]
+        purposes = self.purposes()
         if len(set(purposes)) != len(purposes):
             raise ValueError("extended_key_usages has a purpose twice")
         if self.renewable and purposes and ID_KP_CLIENT_AUTH not in purposes:
@@ -134,13 +125,22 @@ class ESTProfileSettings(Settings):
                 "extended_key_usages lacks clientAuth: a certificate that is no TLS client's is "
                 "not renewed over itself (RFC 7030 §4.2.2); add it, or set renewable = false"
             )
+        misplaced = [kind for kind in self.enrollees if kind not in RA_KINDS]
+        if ID_KP_CMC_RA in purposes and misplaced:
+            raise ValueError(
+                f"cmcRA makes a registrar of each client (RFC 5272 §2): kind {misplaced[0]!r} must "
+                f"not be among the enrollees, {' and '.join(RA_KINDS)} may"
+            )
+        apart = [kind for kind in self.enrollees if kind in NAMED_APART]
+        if self.dns_name is not None and apart:
+            raise ValueError(f"dns_name makes no DNS name of what a client of kind {apart[0]!r} is")
         if self.require_dns_name and self.dns_name is None:
             raise ValueError("require_dns_name without a dns_name")
         return self
 
     def purposes(self) -> tuple[str, ...]:
         """extendedKeyUsage, dotted; none where the CA decides."""
-        return tuple(PURPOSES.get(name, name) for name in self.extended_key_usages)
+        return tuple(map(dotted, self.extended_key_usages))
 
     def requirements(self) -> CSRRequirements:
         """What csrattrs announces and requests are held to."""
@@ -168,6 +168,7 @@ class ESTSettings(Settings):
 
     requests_per_s_and_client: float = Field(default=5, gt=0, le=10_000)
     profile: tuple[ESTProfileSettings, ...] = ()
+    client_ca: tuple[ESTClientCASettings, ...] = ()
 
     @model_validator(mode="after")
     def _each_label_once(self) -> ESTSettings:
@@ -175,4 +176,10 @@ class ESTSettings(Settings):
             if count > 1:
                 what = "without a label" if label is None else f"of the label {label!r}"
                 raise ValueError(f"{count} profiles {what}")
+        return self
+
+    @model_validator(mode="after")
+    def _clients_fit(self) -> ESTSettings:
+        admitted = {profile.label or "": profile.enrollees for profile in self.profile}
+        check_client_cas(self.client_ca, admitted)
         return self

@@ -16,6 +16,8 @@ PASSWORD: Final = "password"  # noqa: S105 - a kind of client
 CERTIFICATE: Final = "certificate"
 RA: Final = "ra"
 NO_DEVICES: Final = (PASSWORD, CERTIFICATE, RA)
+NAMED_APART: Final = (CERTIFICATE, RA)  # by names with a colon: who vouches for them, and theirs
+RA_KINDS: Final = (PASSWORD, CERTIFICATE)  # that a registration authority's own certificate is of
 KINDS: Final = (BRSKI, *NO_DEVICES)
 
 _VERSION: Final = b"brski est client v1\0"

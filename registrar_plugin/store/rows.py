@@ -59,7 +59,7 @@ def onboarding_of(row: Sequence[Any]) -> Onboarding:
         manufacturer=manufacturer,
         masa_url=masa_url,
         presentation=presentation,
-        idevid_chain=_split(idevid_chain),
+        idevid_chain=split_certificates(idevid_chain),
         pledge_request=pledge_request,
         request_digest=request_digest,
         registrar_request=registrar_request,
@@ -76,7 +76,8 @@ def _boolean(value: int | None) -> bool | None:
     return None if value is None else bool(value)
 
 
-def _split(chain: bytes) -> tuple[bytes, ...]:
+def split_certificates(chain: bytes) -> tuple[bytes, ...]:
+    """Concatenated DER certificates, each by itself."""
     parts = []
     offset = 0
     while offset < len(chain):

@@ -81,7 +81,7 @@ def _purposes_of_sound(tbs: bytes, issuer: x509.Certificate) -> frozenset[bytes]
     if issuer_name != issuer.subject.public_bytes():
         unsound("issuer is not the subject of the issuing certificate", "4.1.2.4")
     _check_validity(validity, issuer)
-    _check_subject(subject)
+    check_subject(subject)
     _check_key(spki, issuer)
     return check_extensions(
         extensions, own_key=key_identifier(spki), issuer_key=_identifier_of(issuer)
@@ -149,7 +149,14 @@ def _time(tag: int, text: str) -> datetime:
     return moment
 
 
-def _check_subject(subject: bytes) -> None:
+def check_subject(subject: bytes) -> None:
+    """Raise unless *subject*, DER Name, may stand in an end-entity certificate.
+
+    Raises:
+        CertificateUnsound: which rule is broken.
+
+    RFC 5280 §4.1.2.4, §4.1.2.6.
+    """
     names = der.children(subject, der.read_element(subject))
     if not names:
         unsound("subject is empty", "4.1.2.6")

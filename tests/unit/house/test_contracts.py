@@ -57,6 +57,11 @@ PLANTED = [
     ),
     (
         "ports-know-no-adapter",
+        "registrar_plugin/est_clients/certificates.py",
+        "import registrar_plugin.store.sqlite_client_certificates",
+    ),
+    (
+        "ports-know-no-adapter",
         "registrar_plugin/approval.py",
         "import registrar_plugin.store.sqlite_approvals",
     ),

@@ -14,6 +14,7 @@ from brski.est.csr_attributes import Announcement
 from brski.est.requirements import P256, P384
 from brski.registry import ID_CE_SUBJECT_ALT_NAME, ID_KP_CLIENT_AUTH
 from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_server.client_settings import ESTClientCASettings
 from registrar_plugin.est_server.opening import profile_of
 from registrar_plugin.est_server.settings import OPERATIONS, ESTProfileSettings, ESTSettings
 
@@ -37,6 +38,9 @@ def test_the_commented_file_has_every_key() -> None:
     block = text.partition("# [[est.profile]]")[2].partition("\n\n")[0]
     keys = {line[2:].partition(" = ")[0] for line in block.splitlines() if " = " in line}
     assert keys == set(ESTProfileSettings.model_fields)
+    block = text.partition("# [[est.client_ca]]")[2].partition("\n\n")[0]
+    keys = {line[2:].partition(" = ")[0] for line in block.splitlines() if " = " in line}
+    assert keys == set(ESTClientCASettings.model_fields)
 
 
 def test_an_empty_table_is_the_usual_profile() -> None:
@@ -97,7 +101,8 @@ def test_a_certificate_without_client_auth_is_not_renewed() -> None:
 
 def test_clients_that_are_no_devices_may_ask_for_their_names() -> None:
     """Which they are, their authority knows; devices have the profile's or none."""
-    devices, clients = read({"label": "a"}, {"label": "b", "enrollees": ["brski", "certificate"]})
+    settings = read_clients(client_ca(labels=["b"]), a=["brski"], b=["brski", "certificate"])
+    devices, clients = map(profile_of, settings.profile)
     assert devices.requirements.optional_extensions == frozenset()
     assert clients.requirements.optional_extensions == frozenset([ID_CE_SUBJECT_ALT_NAME])
 
@@ -128,3 +133,68 @@ def test_clients_that_are_no_devices_may_ask_for_their_names() -> None:
 def test_what_cannot_be_meant_is_refused(table: dict[str, Any]) -> None:
     """With the place in the file."""
     assert "profile.0" in refused(table)
+
+
+def client_ca(**keys: Any) -> dict[str, Any]:
+    return {"name": "previous", "anchors": __file__, "labels": ["a"], **keys}
+
+
+def read_clients(*cas: dict[str, Any], **admitted: list[str]) -> ESTSettings:
+    profiles = [{"label": label, "enrollees": kinds} for label, kinds in admitted.items()]
+    return read_settings({"profile": profiles, "client_ca": list(cas)}, ESTSettings, source=HERE)
+
+
+def test_a_client_ca_and_its_profiles_name_each_other() -> None:
+    """Each label is there, and each such profile has a CA."""
+    settings = read_clients(client_ca(), a=["brski", "certificate"], b=["brski"])
+    (ca,) = settings.client_ca
+    assert (ca.admit_new, ca.denied, ca.usages()) == (True, (), ())
+    both = read_clients(client_ca(), client_ca(name="next", labels=["a"]), a=["certificate"])
+    assert [each.name for each in both.client_ca] == ["previous", "next"]
+
+
+@pytest.mark.parametrize(
+    ("cas", "admitted", "said"),
+    [
+        ([client_ca(labels=["c"])], {"a": ["certificate"]}, "no profile c"),
+        ([client_ca(labels=["a", ""])], {"a": ["certificate"]}, "(no label)"),
+        ([client_ca()], {"a": ["brski"]}, "'certificate' among"),
+        ([], {"a": ["certificate"]}, "no client_ca has it"),
+        ([client_ca(), client_ca()], {"a": ["certificate"]}, "same name"),
+        ([client_ca(labels=[])], {"a": ["certificate"]}, "labels"),
+        ([client_ca(labels=["a", "a"])], {"a": ["certificate"]}, "twice"),
+        ([client_ca(name="a:b")], {"a": ["certificate"]}, "name"),
+        ([client_ca(name="x" * 25)], {"a": ["certificate"]}, "name"),
+        ([client_ca(anchors="missing.pem")], {"a": ["certificate"]}, "no file"),
+        ([client_ca(extended_key_usages=["2.5.29.37.0"])], {"a": ["certificate"]}, "every"),
+    ],
+    ids=str,
+)
+def test_a_client_ca_that_fits_nothing_is_refused(
+    cas: list[dict[str, Any]], admitted: dict[str, list[str]], said: str
+) -> None:
+    """At the start, with the place that is wrong."""
+    with pytest.raises(SettingsError) as caught:
+        read_clients(*cas, **admitted)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("kinds", [["brski"], ["ra"], ["certificate", "brski"]], ids=str)
+@pytest.mark.parametrize("purpose", ["cmcRA", "1.3.6.1.5.5.7.3.28"])
+def test_no_device_is_made_a_registrar(kinds: list[str], purpose: str) -> None:
+    """MASAs and pledges take whoever has this purpose for one (RFC 8995 §5.5.4)."""
+    profile = {"label": "a", "extended_key_usages": ["clientAuth", purpose]}
+    table = {"client_ca": [client_ca()], "profile": [profile | {"enrollees": kinds}]}
+    with pytest.raises(SettingsError, match="cmcRA"):
+        read_settings(table, ESTSettings, source=HERE)
+    table["profile"] = [profile | {"enrollees": ["certificate"]}]
+    (read_,) = read_settings(table, ESTSettings, source=HERE).profile
+    assert read_.purposes() == (ID_KP_CLIENT_AUTH, "1.3.6.1.5.5.7.3.28")
+
+
+def test_no_dns_name_is_made_of_a_client_with_a_colon() -> None:
+    """A profile that would refuse each of its clients is not read."""
+    refused_for = {"label": "a", "dns_name": "{serial_number}.example.com"}
+    settings = {"profile": [refused_for | {"enrollees": ["certificate"]}]}
+    with pytest.raises(SettingsError, match="no DNS name"):
+        read_settings(settings | {"client_ca": [client_ca()]}, ESTSettings, source=HERE)

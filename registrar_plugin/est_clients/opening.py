@@ -1,0 +1,85 @@
+"""Builds the authorities for EST clients that are no devices, out of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from cryptography import x509
+
+from brski.edge.signers.file import load_chain
+from brski.errors import SettingsError
+from brski.pki.chain import TrustAnchors
+from brski.pki.keys import spki_of
+from registrar_plugin.clerk import Clerk
+from registrar_plugin.enrollment.client_ca import ClientCA
+from registrar_plugin.enrollment.client_names import DeviceNames
+from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
+from registrar_plugin.enrollment.profile import PLACE
+from registrar_plugin.est_clients.certificates import CertificateClients, TrustedCA
+from registrar_plugin.est_clients.crl_file import CRLFile
+from registrar_plugin.est_server.client_settings import ESTClientCASettings
+from registrar_plugin.est_server.settings import ESTSettings
+from registrar_plugin.identity.clients import BRSKI
+from registrar_plugin.store.client_certificates import ClientCertificates
+from registrar_plugin.store.port import Journal
+
+_WHERE: Final = "est.client_ca"
+
+
+def open_certificate_clients(
+    settings: ESTSettings,
+    *,
+    own: Sequence[x509.Certificate],
+    kept: ClientCertificates,
+    journal: Journal,
+    clerk: Clerk,
+) -> Mapping[str, EnrolleeAuthority]:
+    """The authority for clients with certificates of other CAs, by its kind; none without such CAs.
+
+    Args:
+        own: the domain's CAs and the registrar's chain, which are no other CAs.
+
+    Raises:
+        SettingsError: an anchor is one of *own*.
+        LocalError: a file that cannot be used.
+    """
+    if not settings.client_ca:
+        return {}
+    own_keys = {spki_of(certificate) for certificate in own}
+    clients = CertificateClients(
+        [_trusted(ca, own_keys) for ca in settings.client_ca],
+        kept=kept,
+        devices=device_names(settings),
+        journal=journal,
+        clerk=clerk,
+    )
+    return {clients.kind: clients}
+
+
+def device_names(settings: ESTSettings) -> DeviceNames:
+    """What the profiles call BRSKI devices."""
+    domains = {
+        profile.dns_name.removeprefix(PLACE).lstrip(".")
+        for profile in settings.profile
+        if profile.dns_name is not None and BRSKI in profile.enrollees
+    }
+    return DeviceNames(domains=frozenset(domains))
+
+
+def _trusted(settings: ESTClientCASettings, own_keys: set[bytes]) -> TrustedCA:
+    anchors = load_chain(settings.anchors)
+    if any(spki_of(anchor) in own_keys for anchor in anchors):
+        raise SettingsError(
+            f"{_WHERE} {settings.name!r}: {settings.anchors} has a CA of this domain's own, whose "
+            "certificates are renewed, and are no credentials for others"
+        )
+    ca = ClientCA(
+        name=settings.name,
+        anchors=TrustAnchors(anchors),
+        labels=frozenset(settings.labels),
+        usages=settings.usages(),
+        admits_new=settings.admit_new,
+        denied=frozenset(settings.denied),
+    )
+    return TrustedCA(ca=ca, revoked=None if settings.crl is None else CRLFile(settings.crl))
