@@ -16,7 +16,7 @@ from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_revocation import SQLiteWithdrawals
 from registrar_plugin.telemetry.events import Event, EventKind
 from tests.kit import pki
-from tests.kit.wired import Wired, wired
+from tests.kit.wired import Wired, issued_in, wired
 from tests.kit.world import Device
 
 REFUSED = (400, 401, 403)
@@ -41,24 +41,37 @@ def csr_for(device: Device) -> bytes:
     )
 
 
+async def renewed(wire: Wired, shown: pki.Entity) -> pki.Entity:
+    """The next LDevID of whoever holds *shown*, which is to succeed."""
+    key = pki.make_key()
+    reply = await wire.renew(shown, build_csr(pki.KeySigner(key), shown.certificate.subject))
+    assert reply.status == 200
+    return pki.Entity(certificate=issued_in(reply), private_key=key)
+
+
 async def test_revoked(tmp_path: Path) -> None:
     """By another process, while the registrar runs: read from the file, not from memory."""
     async with wired(tmp_path) as wire, wire.serving():
-        device = wire.world.make_device()
-        ldevid = await wire.onboard(device)
+        device, other = wire.world.make_device("SN-1"), wire.world.make_device("SN-2")
+        ldevid = await renewed(wire, await wire.onboard(device))
+        others = await wire.onboard(other)
         await revoke(wire, device)
         wire.world.clock.forward(seconds=10)
         assert (await wire.renew(ldevid, csr_for(device))).status in REFUSED
+        await renewed(wire, others)
 
 
 async def test_expired(tmp_path: Path) -> None:
-    """The day after its last one; on the last it is renewed."""
+    """The second after its last one; in the last it is renewed."""
     async with wired(tmp_path) as wire, wire.serving():
-        device = wire.world.make_device()
-        ldevid = await wire.onboard(device)
-        end = ldevid.certificate.not_valid_after_utc
-        wire.world.clock.forward(seconds=(end - wire.world.clock.now).total_seconds() + 1)
-        assert (await wire.renew(ldevid, csr_for(device))).status in REFUSED
+        in_time, late = wire.world.make_device("SN-1"), wire.world.make_device("SN-2")
+        first, second = await wire.onboard(in_time), await wire.onboard(late)
+        end = second.certificate.not_valid_after_utc
+        assert end == first.certificate.not_valid_after_utc
+        wire.world.clock.forward(seconds=(end - wire.world.clock.now).total_seconds())
+        await renewed(wire, first)
+        wire.world.clock.forward(seconds=1)
+        assert (await wire.renew(second, csr_for(late))).status in REFUSED
 
 
 async def test_superseded(tmp_path: Path) -> None:
@@ -66,11 +79,9 @@ async def test_superseded(tmp_path: Path) -> None:
     async with wired(tmp_path) as wire, wire.serving():
         device = wire.world.make_device()
         first = await wire.onboard(device)
-        key = pki.make_key()
-        csr = build_csr(pki.KeySigner(key), first.certificate.subject)
-        reply = await wire.renew(first, csr)
-        assert reply.status == 200
+        second = await renewed(wire, first)
         assert (await wire.renew(first, csr_for(device))).status in REFUSED
+        await renewed(wire, second)
 
 
 async def test_self_signed_with_the_same_names(tmp_path: Path) -> None:
@@ -92,6 +103,7 @@ async def test_of_another_domain(tmp_path: Path) -> None:
         elsewhere = pki.make_pki("Example Owner", not_after=pki.NOT_AFTER)
         foreign = pki.certify(ldevid.certificate.subject, issuer=elsewhere)
         assert (await wire.renew(foreign, csr_for(device))).status in REFUSED
+        await renewed(wire, ldevid)
 
 
 async def test_for_another_subject(tmp_path: Path) -> None:
