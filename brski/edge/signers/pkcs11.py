@@ -131,7 +131,8 @@ class Token:
             Unavailable: the token is gone.
         """
         with self._translated(f"key {label!r}"):
-            return any(True for _ in self._session.get_objects({Attribute.LABEL: label}))
+            # all of them, since a search that is left half-way stays open on the token's session
+            return bool(list(self._session.get_objects({Attribute.LABEL: label})))
 
     def private_key(self, label: str) -> tuple[object, str]:
         """The one private key called *label*, as the token's handle, and its algorithm.
