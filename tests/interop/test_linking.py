@@ -7,7 +7,6 @@ challengePassword (RFC 7030 §3.5; RFC 5929 §3; RFC 9266).
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +24,7 @@ from brski.est.requirements import P256, CSRRequirements
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.telemetry.events import Event, Outcome
 from tests.kit import talkers
-from tests.kit.programs import require_program
+from tests.kit.openssl import OpenSSL
 from tests.kit.talkers import Talker
 from tests.kit.world import Device, World, make_world
 from tests.kit.world_site import Reply, Site, est_site
@@ -43,18 +42,6 @@ both_clients = pytest.mark.parametrize("client", CLIENTS)
 def binding_of(talker: Talker) -> bytes:
     """What RFC 7030 and RFC 9266 want of this connection."""
     return talker.exporter if talker.tls_unique is None else talker.tls_unique
-
-
-async def openssl(folder: Path, *arguments: str) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        *(require_program("openssl", "openssl"), *arguments),
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +64,7 @@ class Applicant:
             f"[dn]\nserialNumber = {device.serial_number}\ndnQualifier = {qualifier}\n"
             f"[more]\nchallengePassword = {challenge_password}\n"
         )
-        csr = await openssl(
-            folder,
+        csr = await OpenSSL(folder)(
             *("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-keyout", "new.key", "-config", "req.cnf", "-outform", "DER"),
         )
@@ -109,8 +95,9 @@ class Applicant:
         (issued,) = decode_certs_only(reply.der)
         folder = self.site.folder
         (folder / "new.crt").write_bytes(issued.public_bytes(Encoding.PEM))
-        certified = await openssl(folder, "x509", "-in", "new.crt", "-noout", "-pubkey")
-        assert certified == await openssl(folder, "pkey", "-in", "new.key", "-pubout")
+        openssl = OpenSSL(folder)
+        certified = await openssl("x509", "-in", "new.crt", "-noout", "-pubkey")
+        assert certified == await openssl("pkey", "-in", "new.key", "-pubout")
         active = await self.world.journal.active_certificate(self.device.key)
         assert active is not None
         assert active.certificate == issued.public_bytes(Encoding.DER)
@@ -315,5 +302,5 @@ async def test_openssl_sees_that_linking_is_wanted(tmp_path: Path, form: Announc
         async with applicant(tmp_path, profile) as device:
             reply = await device.site.curl("/csrattrs")
             (tmp_path / "csrattrs").write_bytes(reply.der)
-            shown = await openssl(tmp_path, "asn1parse", "-inform", "DER", "-in", "csrattrs")
+            shown = await OpenSSL(tmp_path)("asn1parse", "-inform", "DER", "-in", "csrattrs")
             assert (b":challengePassword" in shown) == wanted

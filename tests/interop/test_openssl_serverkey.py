@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import email
 import logging
-from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -22,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from brski import registry
 from brski.edge.signers.file import write_chain, write_private_key
-from brski.est.certs_only import decode_certs_only
 from brski.est.requirements import P256, P384, CSRRequirements, KeyRequirement
 from brski.pki import der
 from brski.pki.keys import certificate_der, encode_spki, spki_of
@@ -30,8 +24,16 @@ from brski.pki.names import ldevid_subject
 from brski.pki.signatures import PrivateKey
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from tests.kit import est, pki
+from tests.kit.key_delivery import (
+    Parts,
+    capable_of,
+    encrypted_to,
+    opened,
+    same_key,
+    take_apart,
+)
+from tests.kit.openssl import OpenSSL
 from tests.kit.pending_ca import PendingCA
-from tests.kit.programs import require_program
 from tests.kit.world import Device, World, make_world
 from tests.kit.world_site import Reply, Site, est_site
 
@@ -39,55 +41,11 @@ GENEROUS = EnrollmentProfile(server_keys=True)
 AES128_GCM = "2.16.840.1.101.3.4.1.6"  # which we do not write
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """The two of a good answer."""
-
-    key_type: str
-    key: bytes  # DER
-    certificate: x509.Certificate
-
-
 def parts_of(reply: Reply) -> Parts:
-    """Taken apart by the standard library's MIME parser."""
+    """Of an answer that nobody on the way may keep."""
     assert reply.status == 200, reply.body
     assert reply.headers["cache-control"] == "no-store"
-    head = f"Content-Type: {reply.headers['content-type']}\r\n\r\n".encode()
-    message = email.message_from_bytes(head + reply.body)
-    assert message.get_content_type() == "multipart/mixed"
-    _, key, certificate = message.walk()
-    assert certificate["Content-Type"] == "application/pkcs7-mime; smime-type=certs-only"
-    (issued,) = decode_certs_only(octets_of(certificate))
-    return Parts(key_type=key["Content-Type"], key=octets_of(key), certificate=issued)
-
-
-def octets_of(part: Message) -> bytes:
-    octets = part.get_payload(decode=True)
-    assert isinstance(octets, bytes)
-    return octets
-
-
-async def openssl(folder: Path, *arguments: str) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        *(require_program("openssl", "openssl"), *arguments),
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return out
-
-
-async def same_key(folder: Path, pkcs8: bytes, certificate: x509.Certificate) -> bool:
-    """Whether openssl finds the same public key in both."""
-    (folder / "made.key").write_bytes(pkcs8)
-    (folder / "made.crt").write_bytes(certificate_der(certificate))
-    key = await openssl(folder, "pkey", "-inform", "DER", "-in", "made.key", "-pubout")
-    certified = await openssl(
-        folder, "x509", "-inform", "DER", "-in", "made.crt", "-noout", "-pubkey"
-    )
-    return key == certified
+    return take_apart(reply.headers["content-type"], reply.body)
 
 
 class Client:
@@ -113,16 +71,6 @@ class Client:
         return await self.site.post("/serverkeygen", base64.b64encode(csr), *shown)
 
 
-def encrypted_to(identifier: bytes) -> bytes:
-    value = der.encode(der.OCTET_STRING, identifier)
-    return est.attribute(registry.ID_AA_ASYMM_DECRYPT_KEY_ID, value)
-
-
-def capable_of(*oids: str) -> bytes:
-    listed = (der.encode(der.SEQUENCE, der.encode_oid(oid)) for oid in oids)
-    return est.attribute(registry.ID_SMIME_CAPABILITIES, der.encode(der.SEQUENCE, *listed))
-
-
 @pytest.mark.requirement("ESTS-18")
 @pytest.mark.parametrize(
     "kind", [P256, P384, KeyRequirement(algorithm=registry.RSA_ENCRYPTION, rsa_bits=2048)], ids=str
@@ -136,7 +84,7 @@ async def test_a_key_is_made_and_certified(tmp_path: Path, kind: KeyRequirement)
         client = await Client.of(world, site)
         made = parts_of(await client.ask(client.csr(pki.make_key(), spoilt=True)))
         assert made.key_type == "application/pkcs8"
-        assert await same_key(tmp_path, made.key, made.certificate)
+        assert await same_key(OpenSSL(tmp_path), made.key, made.certificate)
         assert kind.matches(made.certificate.public_key())  # type: ignore[arg-type]  # of ours
         entitled = ldevid_subject(client.device.serial_number, client.device.issuer)
         assert made.certificate.subject == entitled
@@ -177,26 +125,10 @@ async def test_openssl_opens_an_encrypted_key(tmp_path: Path, cipher: str, recip
         csr = client.csr(own, wish, capable_of(AES128_GCM, CIPHERS[cipher]))
         made = parts_of(await client.ask(csr))
         assert made.key_type == "application/pkcs7-mime; smime-type=server-generated-key"
-        (tmp_path / "sealed").write_bytes(made.key)
         write_private_key(tmp_path / "own.key", named)
         write_chain(tmp_path / "root.pem", [world.owner.root])
-        await openssl(
-            *(tmp_path, "cms", "-decrypt", "-inform", "DER", "-in", "sealed"),
-            *("-inkey", "own.key", "-binary", "-out", "signed"),
-        )
-        signed_data = der.encode(0xA0, (tmp_path / "signed").read_bytes())
-        content_info = der.encode(
-            der.SEQUENCE, der.encode_oid(registry.ID_SIGNED_DATA), signed_data
-        )
-        (tmp_path / "signed.cms").write_bytes(content_info)
-        await openssl(
-            *(tmp_path, "cms", "-verify", "-inform", "DER", "-in", "signed.cms", "-binary"),
-            *("-CAfile", "root.pem", "-purpose", "any"),
-            *("-no_check_time", "-out", "package"),
-        )
-        package = (tmp_path / "package").read_bytes()
-        (key,) = der.children(package, der.read_element(package))
-        assert await same_key(tmp_path, der.octets_of(package, key), made.certificate)
+        key = await opened(OpenSSL(tmp_path), made.key)
+        assert await same_key(OpenSSL(tmp_path), key, made.certificate)
 
 
 @pytest.mark.requirement("ESTS-18")
