@@ -23,8 +23,9 @@ from brski.est.csr_attributes import Announcement
 from brski.est.requirements import P256, CSRRequirements
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.telemetry.events import Event, Outcome
-from tests.kit import talkers
+from tests.kit import pki, talkers
 from tests.kit.openssl import OpenSSL
+from tests.kit.pending_ca import PendingCA
 from tests.kit.talkers import Talker
 from tests.kit.world import Device, World, make_world
 from tests.kit.world_site import Reply, Site, est_site
@@ -109,10 +110,16 @@ class Applicant:
 
 @asynccontextmanager
 async def applicant(
-    folder: Path, profile: EnrollmentProfile, operation: str = "/simpleenroll"
+    folder: Path,
+    profile: EnrollmentProfile,
+    operation: str = "/simpleenroll",
+    ca: PendingCA | None = None,
 ) -> AsyncIterator[Applicant]:
     """A device that has accepted its voucher; for a renewal it has got its LDevID, too."""
-    async with make_world(folder, profile=profile) as world, est_site(world, folder) as site:
+    async with (
+        make_world(folder, profile=profile, ca=ca) as world,
+        est_site(world, folder) as site,
+    ):
         device = world.make_device()
         await world.voucher(device)
         await world.accept(device)
@@ -179,6 +186,26 @@ async def test_a_request_that_comes_again_is_for_its_connection_still(
         refused = await other.post(operation, csr)
         assert refused.status == 400
         assert b"of another connection" in refused.body
+
+
+@pytest.mark.requirement("ESTS-10", "ESTS-20")
+@both_versions
+async def test_a_slow_ca_is_waited_for_on_the_connection(tmp_path: Path, version: str) -> None:
+    """202, then the same octets over the same connection: the certificate. Over another they are
+    refused; there a client makes a new request (RFC 7030 §4.2.3).
+    """
+    ca = PendingCA(pki.make_pki("Slow Owner", not_after=pki.NOT_AFTER).signer, tmp_path / "ca")
+    async with (
+        applicant(tmp_path, LINKED, ca=ca) as device,
+        talkers.gnutls(device.site, version, *device.credentials) as talker,
+        talkers.gnutls(device.site, version, *device.credentials) as other,
+    ):
+        csr = await device.csr(base64.b64encode(binding_of(talker)).decode())
+        answer = await talker.post(device.operation, csr)
+        assert (answer.status, answer.headers["retry-after"]) == (202, "7")
+        ca.approve()
+        assert (await other.post(device.operation, csr)).status == 400
+        assert (await talker.post(device.operation, csr)).status == 200
 
 
 @pytest.mark.requirement("ESTS-6", "ESTS-20")
