@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.examples import load_profile
 from tests.kit.programs import require_program
 from tests.kit.traceability_plugin import Traceability, add_options
 
@@ -20,7 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the requirements told that tests show."""
+    """Have the requirements told that tests show, and no example judged by the clock."""
+    load_profile()
     config.pluginmanager.register(Traceability(config), "traceability")
 
 

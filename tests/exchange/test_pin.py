@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brski.errors import ChainInvalid
@@ -16,6 +16,7 @@ from brski.voucher.yang_types import encode_nonce
 from masa_stub.customers import Customer
 from masa_stub.pin import Pin, pinned_place
 from tests.kit import pki
+from tests.kit.examples import SHARED_FIXTURE
 from tests.kit.masa_desk import CUSTOMER, OWNER, REGISTRAR, STRANGER, desk, pinned
 
 ROOT_KEY = pki.make_key()
@@ -56,7 +57,10 @@ async def test_nothing_above_what_was_bought_is_pinned(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("MASA-16")
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200,
+    suppress_health_check=SHARED_FIXTURE,
+)
 @given(
     length=st.integers(1, 8),
     pin=st.sampled_from(Pin),

@@ -257,7 +257,6 @@ def _resigned(voucher: bytes) -> bytes:
 PLAY: Final = settings(
     max_examples=500 if FULL else 60,
     stateful_step_count=80 if FULL else 40,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )

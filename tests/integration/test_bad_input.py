@@ -211,7 +211,7 @@ def test_one_kind_is_none_of_the_others(
 def test_a_flipped_bit_writes_nothing(
     room: Room, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.data())
     def flip(data: st.DataObject) -> None:
         bent = bytearray(room.good[kind])

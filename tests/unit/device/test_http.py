@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brski.errors import OnboardingError, SlowPeer, TooLarge, Unavailable, UnexpectedResponse
 from device_client.pledge.states import Answer, Request
 from device_client.transport.http import HTTPConnection, Limits
 from device_client.transport.streams import StreamOctets
+from tests.kit.examples import SHARED_FIXTURE
 
 GET = Request(method="GET", path="/x", accept="application/pkcs7-mime")
 POST = Request(method="POST", path="/y", body=b"abc", content_type="application/json")
@@ -200,7 +201,7 @@ async def test_a_cut_answer_is_no_answer(cut: int) -> None:
 
 
 @pytest.mark.requirement("PL-4")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=SHARED_FIXTURE)
 @given(st.binary(max_size=120), st.booleans())
 def test_no_octets_break_the_reader(octets: bytes, after_head: bool) -> None:
     """Anything gives an answer or one of our errors."""

@@ -569,7 +569,7 @@ def likely(onboarding: Onboarding) -> Event | None:
 
 
 @pytest.mark.requirement("PL-1", "PL-12", "PL-15", "PL-29")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_whatever_happens(data: st.DataObject) -> None:
     """Random events, honest ones among them: the promises hold in every order.
@@ -621,7 +621,7 @@ def test_whatever_happens(data: st.DataObject) -> None:
 
 
 @pytest.mark.requirement("PL-1", "ESTC-8")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.sampled_from(Renewal))
 def test_whatever_happens_while_it_renews(data: st.DataObject, renewal: Renewal) -> None:
     """No voucher is asked for, the IDevID is not shown, and only what is renewed is replaced; a CSR

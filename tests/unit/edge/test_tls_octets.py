@@ -7,10 +7,11 @@ from contextlib import suppress
 from itertools import cycle
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kit import pki, tls
+from tests.kit.examples import SHARED_FIXTURE
 from tests.unit.edge.tls_ends import both_versions, client, domain, registrar, server
 
 __all__ = ["domain", "registrar"]
@@ -43,7 +44,10 @@ def test_pending_tells_of_whole_records(registrar: pki.Entity) -> None:
 
 
 @both_versions
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30,
+    suppress_health_check=SHARED_FIXTURE,
+)
 @given(
     messages=st.lists(st.sampled_from([1, 2, 100, 16384, 16385, 40000]), max_size=6),
     steps=st.lists(st.sampled_from([1, 4, 5, 6, 21, 1000, 16384, 16406, 70000]), min_size=1),

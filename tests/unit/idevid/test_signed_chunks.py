@@ -126,7 +126,7 @@ def test_every_truncation_is_refused(form: Format) -> None:
             form.read(form.file[:length])
 
 
-@settings(max_examples=900, deadline=None)
+@settings(max_examples=900)
 @given(st.sampled_from(list(FORMATS)), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_no_octet_can_be_altered(name: str, place: float, difference: int) -> None:
     form = FORMATS[name]

@@ -110,7 +110,7 @@ class Seen:
             assert is_active == marked.isdisjoint(subjects)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(LOADS | MARKS | BATCHES, max_size=6))
 def test_every_history_keeps_the_promises(steps: list[Sequence[Any]]) -> None:
     """Marks stay and count, generations never fall, keys are one device's, refused is undone."""

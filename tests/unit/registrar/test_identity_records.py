@@ -77,7 +77,7 @@ PROPERTY_WORLD = World()
 PROPERTY_IDEVIDS = [pki.make_idevid(PROPERTY_WORLD.a, SERIAL, key=key) for key in KEYS]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     tls=st.sampled_from(range(len(KEYS))),
     on_record=st.sampled_from(range(len(KEYS))),

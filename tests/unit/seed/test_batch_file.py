@@ -16,7 +16,7 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cwt import COSE
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brski.errors import (
@@ -123,7 +123,7 @@ RECORDS = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(
     minted=st.lists(
         RECORDS,
@@ -423,7 +423,7 @@ def test_a_header_of_another_version_is_unknown_also_when_signed(world: World) -
         world.open(joined(LABEL, signed(world, header, [bytes(32)] * 3)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.binary(max_size=80))
 def test_a_payload_of_anything_is_refused_with_a_type(world: World, payload: bytes) -> None:
     manifest = cose.sign1(payload, world.vendor, external_aad=AAD)

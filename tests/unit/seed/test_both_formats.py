@@ -91,7 +91,7 @@ def test_a_file_that_ends_early_is_refused_at_every_octet(bench: Bench) -> None:
 
 
 @every
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_one_altered_bit_anywhere_is_refused(bench: Bench, data: st.DataObject) -> None:
     """Before anything is decrypted; also a bit that means nothing, such as in a length."""
@@ -116,7 +116,7 @@ def test_octets_after_the_last_chunk_are_refused(bench: Bench, more: bytes) -> N
 
 
 @every
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_nonsense_is_refused_with_a_type(bench: Bench, octets: bytes) -> None:
     for file in (octets, b"\x30" + octets, b"\x30\x82" + octets):
@@ -420,7 +420,7 @@ RECORDS = st.lists(
 
 
 @pytest.mark.parametrize("bench", ONE_OF_EACH, ids=["cose", "cms"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pairs=RECORDS, a_chunk=st.integers(1, 4))
 def test_whatever_chips_there_are_they_come_back(
     bench: Bench, pairs: list[tuple[bytes, bytes]], a_chunk: int

@@ -75,7 +75,7 @@ def test_the_suite_is_the_one_of_the_page() -> None:
     assert second_opinion.SUITE_ID[4:].hex() == "647a00010002"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.binary(max_size=200), st.binary(max_size=100))
 def test_hpke_by_hand_opens_what_we_seal_and_the_other_way_round(
     plaintext: bytes, info: bytes

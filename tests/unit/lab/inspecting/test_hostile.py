@@ -43,14 +43,13 @@ def survive(octets: bytes) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_octets(octets: bytes) -> None:
     """Shown or refused."""
     survive(octets)
 
 
 @given(st.text(max_size=200))
-@settings(deadline=None)
 def test_any_text(text: str) -> None:
     """JSON, base64 and hex among it."""
     survive(text.encode("utf-8", errors="surrogatepass"))
@@ -71,7 +70,6 @@ TOPS = st.sampled_from(["ietf-voucher:voucher", "ietf-voucher-request:voucher"])
 
 
 @given(TOPS, st.dictionaries(LEAVES, JSON))
-@settings(deadline=None)
 def test_any_document(top: str, body: dict[str, object]) -> None:
     """Leaves of any type, at any depth."""
     assert the_artifact(json.dumps({top: body}).encode()).kind.startswith("voucher")
@@ -92,7 +90,6 @@ LEAF_NUMBERS = st.dictionaries(st.integers(0, 24), CBOR, max_size=6)
     st.dictionaries(st.sampled_from([1, 4, 32, 33]), CBOR),
     st.one_of(CBOR, st.builds(lambda c, b: {c: b}, st.sampled_from([2451, 2501]), LEAF_NUMBERS)),
 )
-@settings(deadline=None)
 def test_any_cose_message(protected: Any, unprotected: Any, payload: Any) -> None:
     """Headers and leaves of any type."""
     message = [cbor.encode(protected), unprotected, cbor.encode(payload), b"signature"]
@@ -105,7 +102,6 @@ def test_any_cose_message(protected: Any, unprotected: Any, payload: Any) -> Non
     | st.fixed_dictionaries({"payload": JSON, "signatures": JSON})
     | st.fixed_dictionaries({"version": JSON, "status": JSON})
 )
-@settings(deadline=None)
 def test_any_json_of_a_known_kind(document: dict[str, object]) -> None:
     """Members of any type."""
     survive(json.dumps(document).encode())
