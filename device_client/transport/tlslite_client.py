@@ -27,12 +27,13 @@ from brski.pki.signer import Signer
 
 with warnings.catch_warnings():  # it imports asyncore, of which Python 3.11, our oldest, warns
     warnings.simplefilter("ignore", DeprecationWarning)
-    from tlslite.constants import ECPointFormat, ExtensionType, SignatureScheme
+    from tlslite.constants import ECPointFormat, ExtensionType
+    from tlslite.constants import SignatureScheme as SignatureScheme  # passed on, as X509 is
     from tlslite.handshakesettings import HandshakeSettings
     from tlslite.messages import CertificateRequest, ClientHello, Finished
     from tlslite.tlsconnection import TLSConnection
     from tlslite.utils.cryptomath import derive_secret
-    from tlslite.x509 import X509
+    from tlslite.x509 import X509 as X509
     from tlslite.x509certchain import X509CertChain
 
 TLS_1_2: Final = (3, 3)

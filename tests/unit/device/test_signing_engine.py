@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from tlslite.constants import SignatureScheme
-from tlslite.x509 import X509
 
 from brski.edge import tls_engine
 from brski.edge.tls_server import server_context
@@ -20,8 +18,10 @@ from device_client.transport.signing_engine import HANDSHAKE_LIMIT, SigningEngin
 from device_client.transport.tlslite_client import (
     TLS_1_2,
     TLS_1_3,
+    X509,
     Connection,
     Pipe,
+    SignatureScheme,
     same_key,
 )
 from tests.kit import pki
@@ -201,7 +201,7 @@ def _is_record_version(flight: bytes, at: int) -> bool:
     return at - record in (1, 2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     version=st.sampled_from([tls_engine.TLS_1_2, tls_engine.TLS_1_3]),
     at=st.integers(min_value=0, max_value=2500),
