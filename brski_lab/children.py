@@ -89,7 +89,10 @@ class Children:
             stderr=asyncio.subprocess.PIPE,
             stdin=asyncio.subprocess.DEVNULL,
         )
-        out, err = await process.communicate()
+        try:
+            out, err = await process.communicate()
+        finally:
+            await self._end(process)  # whose caller has given up
         if process.returncode not in ((0, 1) if may_refuse else (0,)):
             raise LocalError(
                 f"{program} {arguments[0]} ended with {process.returncode}: "

@@ -24,6 +24,7 @@ from brski_lab.diagram import draw
 from brski_lab.keep import keep_artifacts
 from brski_lab.stage import Stage, set_stage
 from brski_lab.story import ENROLLED, REFUSED, Part, Story
+from brski_lab.together import together
 from device_client.identity.from_seed import Fuse, load_fuse, write_fuse
 from device_client.outcome import Step
 from device_client.pledge.states import Result
@@ -161,7 +162,7 @@ async def _play_at_once(play: Play, crowd: Sequence[Part], tell: Tell) -> list[S
     if crowd:
         tell("", f"{len(crowd)} more, {min(AT_ONCE, len(crowd))} at once", None)
     began = time.monotonic()
-    stories = list(await asyncio.gather(*map(play_silently, crowd)))
+    stories = list(await together(*map(play_silently, crowd)))
     if crowd:
         took = time.monotonic() - began
         done = sum(story.outcome == ENROLLED for story in stories)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from brski_lab.children import ROOM, Children, open_socket, port_of
 from brski_lab.names import FACTORY
 from brski_lab.settings_files import name_peers, write_settings
 from brski_lab.shell import Shell
+from brski_lab.together import together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class _Shells:
     database: Shell
 
     async def end(self) -> None:
-        await asyncio.gather(self.vendor.end(), self.factory.end(), self.database.end())
+        await together(self.vendor.end(), self.factory.end(), self.database.end())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ async def _set(
     async def make_devices() -> None:
         digests = await build(folder, shells.vendor, shells.factory, devices, now)
         leaked = [digest for batch, digest in digests.items() if batch.leaked]
-        await asyncio.gather(
+        await together(
             _load(folder, shells.database),
             _mark(folder, shells.database, leaked),
             _register(folder, shells.factory, devices, now),
@@ -152,7 +152,7 @@ async def _set(
         await make_devices()
         await _serve(folder, children, sockets, (*_OEM, *_REGISTRAR))
     else:
-        await asyncio.gather(make_devices(), _serve(folder, children, sockets, _REGISTRAR))
+        await together(make_devices(), _serve(folder, children, sockets, _REGISTRAR))
         await _serve(folder, children, sockets, _OEM)
     if on_demand:
         await children.start("brski-oem", "factory", "watch", "-s", oem / "factory.toml")
@@ -167,7 +167,7 @@ async def _set(
 
 
 async def _open_shells(children: Children) -> _Shells:
-    vendor, factory, database = await asyncio.gather(
+    vendor, factory, database = await together(
         *map(children.shell, ("brski-lab-vendor", ROOM, "brski-oem"))
     )
     return _Shells(vendor=vendor, factory=factory, database=database)
@@ -198,7 +198,7 @@ async def _serve(
     programs: Sequence[_Program],
 ) -> None:
     """Start *programs*, all at once, each on its sockets."""
-    await asyncio.gather(
+    await together(
         *(
             children.serve(
                 program.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import tempfile
@@ -13,6 +12,7 @@ from typing import Final
 from brski.errors import LocalError
 from brski_lab.devices.pledge_program import read_end, read_step
 from brski_lab.devices.port import Ended, Joining
+from brski_lab.together import together
 
 NOBODY: Final = 65534  # Debian's nobody and nogroup, who own nothing
 
@@ -38,7 +38,7 @@ class TEEDevice:
                 "brski-pledge", "tee", "--fuse", joining.fuse, *places.signer, sockets=()
             )
             try:
-                _, ended = await asyncio.gather(signer, _join(joining, *places.pledge))
+                _, ended = await together(signer, _join(joining, *places.pledge))
                 return ended
             finally:
                 await joining.children.end("brski-pledge")
