@@ -31,7 +31,7 @@ from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import has_extended_key_usage, may_be_a_client
 from brski.pki.revocation import check_not_listed, check_not_revoked
 from registrar_plugin.ca_backend.lint.certificate import check_subject
-from registrar_plugin.enrollment.client_names import DeviceNames
+from registrar_plugin.enrollment.client_names import DeviceNames, check_dns_names
 from registrar_plugin.enrollment.enrollee import Enrollee
 from registrar_plugin.identity.clients import CERTIFICATE, client_key
 
@@ -132,11 +132,12 @@ def enrollee_of(ca: ClientCA, leaf: x509.Certificate, devices: DeviceNames) -> E
     Raises:
         NotAuthenticated: the owner has denied it.
         CSRMismatch: the subject is a device's, or one that no CA here issues; or a DNS name is a
-            device's.
+            device's, or no host's.
     """
     name, names = client_name(ca.name, leaf.subject), dns_names_of(leaf)
     if name in ca.denied:
         raise NotAuthenticated(f"the client {name} is denied", section=_SECTION)
+    check_dns_names(names)
     devices.check(leaf.subject, names)
     try:
         check_subject(leaf.subject.public_bytes())

@@ -20,7 +20,7 @@ from registrar_plugin.enrollment.client_ca import (
 )
 from registrar_plugin.enrollment.client_names import DeviceNames
 from tests.kit import pki
-from tests.kit.est_clients import make_client
+from tests.kit.est_clients import make_client, subject_of
 
 ROOT = pki.make_root("Previous Root")
 ISSUING = pki.make_ca("Previous CA", ROOT)
@@ -136,3 +136,69 @@ def test_lists_of_the_leafs_issuer_must_be_there() -> None:
     ):
         with pytest.raises(Unavailable):
             check_revocation(CLIENT.chain, lists(*unknown), at=pki.NOW)
+
+
+def with_dns_name(value: str) -> x509.Certificate:
+    """A certificate whose DNS name no CA would write, but one did."""
+    name = x509.DNSName._init_without_validation(value)
+    extra = [(x509.SubjectAlternativeName([name]), False)]
+    return pki.certify(subject_of("gw-7"), issuer=ISSUING, extra=extra).certificate
+
+
+DEVICES = DeviceNames(domains=frozenset({"devices.example.com"}))
+
+
+@pytest.mark.requirement("ESTS-22")
+@pytest.mark.parametrize(
+    "value",
+    [
+        "SN-1.devices.example.com\0.gw-7.example.com",  # ends there for whoever reads it in C
+        "gw-7.example.com\0",
+        "SN-1.devices.example.com ",
+        " gw-7.example.com",
+        "gw 7.example.com",
+        "gw-7.example.com\n",
+        "gw-7.example.com.",
+        "SN-1.devices.example.com..",
+        ".devices.example.com",
+        "SN-1..devices.example.com",
+        "",
+        "*",
+        "*.",
+        "gw-*.example.com",
+        "a.*.example.com",
+        "*.*.example.com",
+        "-gw.example.com",
+        "gw-.example.com",
+        "gw/7.example.com",
+        "gw-7.example.com:443",
+        "a" * 64 + ".example.com",
+        "a." * 126 + "ab",
+    ],
+)
+def test_a_dns_name_that_is_no_hosts_is_not_taken_over(value: str) -> None:
+    """Two readers would take it for the names of two."""
+    with pytest.raises(CSRMismatch):
+        enrollee_of(CA, with_dns_name(value), DEVICES)
+
+
+@pytest.mark.parametrize(
+    "value", ["gw-7.example.com", "GW.example.com", "*.east.example.com", "localhost", "1.example"]
+)
+def test_its_neighbour_is(value: str) -> None:
+    assert enrollee_of(CA, with_dns_name(value), DEVICES).alternative_names == (value,)
+
+
+@pytest.mark.requirement("ESTS-22")
+@pytest.mark.parametrize(
+    "common_name",
+    ["SN-1.devices.example.com", "sn-1.Devices.example.com.", "*.devices.example.com"],
+)
+def test_a_common_name_is_no_devices_dns_name(common_name: str) -> None:
+    """There are TLS clients that read it where no DNS name is."""
+    leaf = make_client(ISSUING, common_name).certificate
+    with pytest.raises(CSRMismatch, match="a device's"):
+        enrollee_of(CA, leaf, DEVICES)
+    assert enrollee_of(CA, leaf, NO_DEVICES).subject == leaf.subject
+    beside = make_client(ISSUING, "sn-1.devices.example.org").certificate
+    assert enrollee_of(CA, beside, DEVICES).subject == beside.subject
