@@ -127,14 +127,16 @@ def _escaped(character: str) -> str:
 def print_json(document: object) -> None:
     """Print one JSON document on stdout, for ``--json``.
 
-    Octets become lower-case hex, times RFC 3339 in UTC, paths and enumerations their text.
+    Octets become lower-case hex, times RFC 3339 in UTC, paths and enumerations their text. What is
+    not printable is escaped, as a terminal may show it: JSON itself escapes U+0000 to U+001F alone.
     """
-    print(json.dumps(document, indent=2, ensure_ascii=False, default=_as_json))
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=_as_json)
+    print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def print_json_line(document: Mapping[str, object]) -> None:
     """Print a JSON document on one line of stdout and flush: an event for a waiting program."""
-    print(json.dumps(document, ensure_ascii=False, default=_as_json), flush=True)
+    print(json.dumps(document, default=_as_json), flush=True)
 
 
 def _as_json(value: object) -> object:

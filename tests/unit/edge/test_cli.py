@@ -220,6 +220,17 @@ def test_json_document_has_one_form_for_our_values(capsys: pytest.CaptureFixture
         print_json(object())
 
 
+def test_json_is_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stranger's text moves no cursor, turns no line around, and is what it was to a parser."""
+    hostile = "SN\x1b[2J\x7f\x9b31m\u202e\u2028\ud800\U000e0001\r\n"
+    document = {hostile: [hostile]}
+    for show in (print_json, print_json_line):
+        show(document)
+        said = capsys.readouterr().out
+        assert said.replace("\n", "").isprintable()
+        assert json.loads(said) == document
+
+
 def test_log_line_is_one_line_with_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
     """Fixed text first, facts after; a forged line feed stays inside its fact."""
     stream = io.StringIO()
