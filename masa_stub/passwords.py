@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ from typing import Final
 from brski.edge.atomic_file import read_file
 from brski.edge.signers.file import check_private_mode
 from brski.errors import FileUnusable, NotAuthenticated
+from brski.http_basic import parse_basic
 
 _FILE_LIMIT: Final = 1024
-_HEADER_LIMIT: Final = 2048
 _SECTION: Final = "RFC 7617 §2; RFC 8995 §5.4"
 
 
@@ -44,10 +43,10 @@ class Passwords:
         Raises:
             NotAuthenticated: another scheme, malformed, or wrong.
         """
-        user, password = _parse(authorization)
-        account = self._accounts.get(user)
+        said = parse_basic(authorization)
+        account = self._accounts.get(said.user)
         expected = account.password if account is not None else b"\0"
-        if not hmac.compare_digest(password, expected) or account is None:
+        if not hmac.compare_digest(said.password.encode(), expected) or account is None:
             raise NotAuthenticated("user name or password is wrong", section=_SECTION)
         return account.customer
 
@@ -65,17 +64,3 @@ def load_password(path: Path) -> bytes:
     if not line or b"\n" in line:
         raise FileUnusable(f"{path} does not hold one line, the password")
     return line
-
-
-def _parse(authorization: str) -> tuple[str, bytes]:
-    scheme, _, token = authorization[:_HEADER_LIMIT].partition(" ")
-    if scheme.lower() != "basic":
-        raise NotAuthenticated("the scheme is not Basic", section=_SECTION)
-    try:
-        user, colon, password = base64.b64decode(token.strip(), validate=True).partition(b":")
-        name = user.decode("utf-8")
-    except ValueError as err:  # of base64 and of UTF-8
-        raise NotAuthenticated("the credentials cannot be read", section=_SECTION) from err
-    if not colon:
-        raise NotAuthenticated("the credentials cannot be read", section=_SECTION)
-    return name, password

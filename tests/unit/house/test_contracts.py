@@ -43,6 +43,14 @@ PLANTED = [
     ("seed-out-of-reach", "device_client/identity/from_tpm.py", "import brski.seed.secret"),
     ("decisions-are-pure", "brski/voucher/rules.py", "import time"),
     ("decisions-are-pure", "masa_stub/issue.py", "import aiohttp"),
+    ("decisions-are-pure", "brski/http_basic.py", "import aiohttp"),
+    ("decisions-are-pure", "registrar_plugin/accounts/account.py", "import secrets"),
+    ("language-layers", "brski/http_basic.py", "import brski.pki.der"),
+    (
+        "ports-know-no-adapter",
+        "registrar_plugin/accounts/desk.py",
+        "import registrar_plugin.accounts.book",
+    ),
     ("decisions-know-no-edge", "registrar_plugin/identity/verify.py", "import brski.edge.sql"),
     ("decisions-are-pure", "registrar_plugin/ca_backend/crl.py", "import os"),
     (
