@@ -25,7 +25,7 @@ from brski.edge.serve import run_loop
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import pem_of
 from brski.errors import DeviceUnknown
-from registrar_plugin import cli_ca
+from registrar_plugin import cli_ca, cli_passwords
 from registrar_plugin.cli_approval import approve, deny, waiting
 from registrar_plugin.cli_common import (
     PROGRAM,
@@ -217,6 +217,7 @@ def show(
 
 
 app.add_typer(cli_ca.app, name="ca")
+app.add_typer(cli_passwords.app, name="est-password")
 app.command()(waiting)
 app.command()(approve)
 app.command()(deny)

@@ -33,16 +33,20 @@ from brski.rates import Rate
 from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMSSerialization
 from brski.voucher.serialization import VoucherSerialization
+from registrar_plugin.accounts.book import AccountBook
+from registrar_plugin.accounts.desk import PasswordDesk
 from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES
 from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.approval import AdmissionDesk, WaitingRoom
 from registrar_plugin.audit import AuditWatch
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
+from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.est_clients.opening import open_certificate_clients
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
 from registrar_plugin.est_server.desks import ESTServer
 from registrar_plugin.est_server.opening import open_est_server
+from registrar_plugin.est_server.password_clients import PasswordClients
 from registrar_plugin.health.ca import CAHealth, issuing_path, judge_time
 from registrar_plugin.health.port import Checkable
 from registrar_plugin.health.readiness import Check, Readiness
@@ -216,19 +220,26 @@ def open_registrar(
         audit=audit,
         second_use=second_use,
     )
-    clients = open_certificate_clients(
-        settings.est,
-        own=(*ca.ca_certificates(), *chain),
-        kept=SQLiteClientCertificates(journal.writer),
-        journal=journal,
-        clerk=clerk,
-    )
+    authorities: dict[str, EnrolleeAuthority] = {
+        pledges.kind: pledges,
+        **open_certificate_clients(
+            settings.est,
+            own=(*ca.ca_certificates(), *chain),
+            kept=SQLiteClientCertificates(journal.writer),
+            journal=journal,
+            clerk=clerk,
+        ),
+    }
+    accounts = _accounts(settings)
+    if accounts is not None:
+        clients = PasswordClients(PasswordDesk(accounts, clock=time.monotonic))
+        authorities[clients.kind] = clients
     est = open_est_server(
         settings.est,
         source=source,
         ca=ca,
         opened=opened,
-        authorities={pledges.kind: pledges, **clients},
+        authorities=authorities,
         devices=devices,
         second_use=second_use,
         journal=journal,
@@ -242,6 +253,8 @@ def open_registrar(
     }
     crl = open_list(settings.crl, ca=ca, journal=journal, clerk=clerk)
     checks = _checks(settings, chain, sources, cas, est, masa, journal, crl, clock)
+    if accounts is not None:
+        checks["passwords"] = accounts.check
     readiness = Readiness(checks, clock=time.monotonic)
     stack.push_async_callback(readiness.close)
     return MountableRegistrar(
@@ -343,6 +356,11 @@ def _stored_vouchers(
             clerk=clerk,
         ),
     )
+
+
+def _accounts(settings: RegistrarSettings) -> AccountBook | None:
+    path = settings.est.password_file
+    return None if path is None else AccountBook(path, clock=time.monotonic)
 
 
 def _checks(

@@ -82,7 +82,8 @@ class Issuer:
             certs-only CMS with the LDevID alone, DER; or when to ask again.
 
         Raises:
-            CSRMismatch: a client that is no device was granted a device's name.
+            CSRMismatch: a client that is no device was granted a device's name, or the key is
+                another client's.
             WrongOrder: this very request got a certificate that is no longer accepted, or was made
                 under another profile.
             Unavailable: the CA does not answer; the intent stays.
@@ -101,6 +102,7 @@ class Issuer:
             order.issuance,
             self._clerk.event(EventKind.LDEVID_INTENT, order.device, connection),
             *alarms,
+            spki=order.csr.spki,
         )
         _check_same_profile(order.issuance, stands)
         issued = await self._complete(intent)

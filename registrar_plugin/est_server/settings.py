@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from brski.edge.settings import Settings
+from brski.edge.settings import ExistingFile, Settings
 from brski.est.csr_attributes import Announcement
 from brski.est.requirements import (
     ED25519,
@@ -35,7 +35,7 @@ from brski.registry import (
 from registrar_plugin.enrollment.profile import PLACE
 from registrar_plugin.est_server.client_settings import ESTClientCASettings, check_client_cas
 from registrar_plugin.est_server.purposes import Purpose, dotted
-from registrar_plugin.identity.clients import BRSKI, KINDS, NAMED_APART, RA_KINDS
+from registrar_plugin.identity.clients import BRSKI, KINDS, NAMED_APART, PASSWORD, RA_KINDS
 
 OPERATIONS: Final = frozenset(
     path.lstrip("/")
@@ -167,8 +167,15 @@ class ESTSettings(Settings):
     """``[est]``"""
 
     requests_per_s_and_client: float = Field(default=5, gt=0, le=10_000)
+    password_file: ExistingFile | None = None  # accounts (registrar_plugin.accounts), 0600
     profile: tuple[ESTProfileSettings, ...] = ()
     client_ca: tuple[ESTClientCASettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _passwords_have_a_file(self) -> ESTSettings:
+        if self.password_file is None and any(PASSWORD in each.enrollees for each in self.profile):
+            raise ValueError("a profile admits clients of kind 'password': set password_file")
+        return self
 
     @model_validator(mode="after")
     def _each_label_once(self) -> ESTSettings:

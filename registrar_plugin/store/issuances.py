@@ -34,11 +34,13 @@ class Issuances(Protocol):
         csr_digest: bytes,
         issuance: Issuance,
         *events: Event,
+        spki: bytes,
     ) -> tuple[Intent, Issuance]:
         """Make the intent to issue an LDevID durable, with *events*, in one transaction.
 
         Args:
             octets: as the CA prepared them.
+            spki: DER SubjectPublicKeyInfo of the key to be certified; it stands in *octets*.
 
         Returns:
             The new intent, or the one that stands for this device and CSR, completed or not, and
@@ -46,6 +48,8 @@ class Issuances(Protocol):
 
         Raises:
             WrongOrder: the LDevID that it renews is not accepted (any more).
+            CSRMismatch: one of the two, whoever is asking and whoever has the key, is no device,
+                and the key is the other's.
             LDevIDRevoked: a revocation has ended the onboarding that stands, or this very intent.
         """
 

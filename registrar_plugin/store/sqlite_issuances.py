@@ -27,6 +27,7 @@ from brski.errors import StateError, WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store import statements as sql
 from registrar_plugin.store.append import append_events
+from registrar_plugin.store.client_keys import claim_key
 from registrar_plugin.store.intents import put_intent, put_result
 from registrar_plugin.store.issuances import Issuance
 from registrar_plugin.store.port import Intent, IntentKind
@@ -81,6 +82,7 @@ class SQLiteIssuances:
         csr_digest: bytes,
         issuance: Issuance,
         *events: Event,
+        spki: bytes,
     ) -> tuple[Intent, Issuance]:
         """See :meth:`~registrar_plugin.store.issuances.Issuances.intend`."""
 
@@ -91,6 +93,7 @@ class SQLiteIssuances:
             if not is_new:
                 row = db.execute(_GET, _request(device, csr_digest)).fetchone()
                 return intent, _issuance_of(row)
+            claim_key(db, device, spki)
             if issuance.renews is not None:
                 _check_active(db, issuance.renews)
             if issuance != _USUAL:

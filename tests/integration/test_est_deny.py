@@ -20,6 +20,7 @@ from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.settings import OPERATIONS
 from registrar_plugin.pledge_facing import est
 from tests.kit import pki
+from tests.kit.accounts import written
 from tests.kit.world import make_world
 from tests.kit.world_site import est_site
 
@@ -49,12 +50,22 @@ def test_every_operation_is_known_as_one() -> None:
 
 
 @pytest.mark.requirement("REG-29", "ESTS-5", "ESTS-6", "ESTS-22")
-@pytest.mark.parametrize("label", ["", "/sensors"])
-async def test_without_credentials_nothing_is_done(tmp_path: Path, label: str) -> None:
-    """Every route, method and content type, with a good request in the body."""
+@pytest.mark.parametrize(
+    ("label", "by_password"), [("", False), ("/sensors", False), ("/sensors", True)]
+)
+async def test_without_credentials_nothing_is_done(
+    tmp_path: Path, label: str, by_password: bool
+) -> None:
+    """Every route, method and content type, with a good request in the body; 401 only where a
+    password would do.
+    """
     owner = pki.make_pki("Sensor Owner", not_after=pki.NOT_AFTER)
     labelled = {EnrollmentProfile(label="sensors", server_keys=True): EmbeddedCA(owner.signer)}
-    async with make_world(tmp_path, labelled=labelled) as world, est_site(world, tmp_path) as site:
+    accounts = written(tmp_path) if by_password else None
+    async with (
+        make_world(tmp_path, labelled=labelled, accounts=accounts) as world,
+        est_site(world, tmp_path) as site,
+    ):
         device = world.make_device()
         await world.voucher(device)
         await world.accept(device)
@@ -70,7 +81,8 @@ async def test_without_credentials_nothing_is_done(tmp_path: Path, label: str) -
         let_in = {(method, path) for (method, path, _), s in answers.items() if s == 200}
         assert let_in == PUBLIC
         refused = {s for (m, p, _), s in answers.items() if (m, p) not in PUBLIC}
-        assert refused <= {400, 403, 404, 405, 415}
+        assert refused <= {400, 403, 404, 405, 415} | ({401} if by_password else set())
+        assert (401 in refused) is by_password
         assert await world.journal.active_certificate(device.key) is None
 
 

@@ -7,7 +7,7 @@ import hashlib
 
 from cryptography import x509
 
-from brski.pki.keys import certificate_der, spki_sha256
+from brski.pki.keys import certificate_der, encode_spki, spki_sha256
 from brski.pki.names import ldevid_subject
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.ca_backend.port import LDevIDRequest
@@ -26,12 +26,12 @@ async def certified(
     journal: SQLiteJournal, owner: pki.Entity, device: DeviceKey, issuance: Issuance
 ) -> x509.Certificate:
     """A certificate of *owner*'s for *device*, active, with one line of its own."""
-    ca = EmbeddedCA(owner.signer)
+    ca, key = EmbeddedCA(owner.signer), pki.make_key().public_key()
     asked = LDevIDRequest(
         idevid_issuer=device.idevid_issuer,
         serial_number=device.serial_number,
         csr=b"",
-        public_key=pki.make_key().public_key(),
+        public_key=key,
         subject=ldevid_subject(device.serial_number, device.idevid_issuer),
     )
     digest = hashlib.sha256(str(device).encode()).digest()
@@ -41,6 +41,7 @@ async def certified(
         digest,
         issuance,
         Event(at=pki.NOW, kind=EventKind.LDEVID, device=device),
+        spki=encode_spki(key),
     )
     issued = await ca.complete(intent.octets)
     assert isinstance(issued, x509.Certificate)

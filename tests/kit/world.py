@@ -7,6 +7,7 @@ thing and sees which gate stands.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,8 @@ from masa_stub.rates import RegistrarRates
 from masa_stub.store.log import AuditStore
 from masa_stub.store.sales import SalesBook
 from masa_stub.store.schema import open_store
+from registrar_plugin.accounts.book import AccountBook
+from registrar_plugin.accounts.desk import PasswordDesk
 from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.approval import AdmissionDesk, WaitingRoom
 from registrar_plugin.audit import AuditWatch
@@ -49,11 +52,13 @@ from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.ca_backend.port import CABackend, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
 from registrar_plugin.est_server.budget import ClientBudget
 from registrar_plugin.est_server.desks import ESTServer, make_desk
 from registrar_plugin.est_server.enrolling import Enrolling
+from registrar_plugin.est_server.password_clients import PasswordClients
 from registrar_plugin.est_server.renewing import Renewing
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.policy import Manufacturer
@@ -333,6 +338,7 @@ class World:
         *,
         address: str = "192.0.2.7",
         is_open: Callable[[], bool] | None = None,
+        authorization: str | None = None,
     ) -> PledgeConnection:
         """A TLS connection of somebody who holds the key of ``shown[0]``."""
         return PledgeConnection(
@@ -340,6 +346,7 @@ class World:
             registrar_certificate=self.registrar_entity.certificate,
             address=address,
             is_open=is_open,
+            authorization=() if authorization is None else (authorization,),
         )
 
     async def fetch(self, device: Device) -> Errand:
@@ -443,6 +450,7 @@ async def make_world(
     domain: tuple[pki.Entity, pki.Entity] | None = None,
     labelled: Mapping[EnrollmentProfile, CABackend] = {},
     est_budget: ClientBudget | None = None,
+    accounts: Path | None = None,
 ) -> AsyncIterator[World]:
     """Open everybody in *folder*; what a test wants otherwise has a name.
 
@@ -456,6 +464,7 @@ async def make_world(
         serialization: of the registrar and the MASA.
         customers: whom the MASA knows by name.
         masa_audit: how freely the MASA gives out its log; masa_rates: how often one may ask.
+        accounts: of EST clients that are no devices, which every profile admits then, too.
         other_oem, other_records: likewise, of the other manufacturer.
         domain: the owner's issuing CA and the registrar; of an earlier run in the same folder.
     """
@@ -556,12 +565,16 @@ async def make_world(
         audit=watch,
         second_use=second_use,
     )
+    authorities: list[EnrolleeAuthority] = [pledges]
+    if accounts is not None:
+        book = AccountBook(accounts, clock=time.monotonic)
+        authorities.append(PasswordClients(PasswordDesk(book, clock=time.monotonic)))
     default_ca = ca or EmbeddedCA(owner.signer)
     desks = {
         each.label: make_desk(
             each,
             ca=its_ca,
-            authorities=[pledges],
+            authorities=authorities,
             devices=devices,
             second_use=second_use,
             journal=journal,

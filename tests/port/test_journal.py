@@ -67,7 +67,7 @@ async def intend(
     """As the EST server does it for a device's first LDevID."""
     assert isinstance(journal, SQLiteJournal)
     room = SQLiteIssuances(journal.writer)
-    intent, issuance = await room.intend(device, octets, digest, Issuance(), *events)
+    intent, issuance = await room.intend(device, octets, digest, Issuance(), *events, spki=digest)
     assert issuance == Issuance()
     return intent
 

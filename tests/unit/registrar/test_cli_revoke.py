@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from brski.pki.keys import spki_of
 from brski.pki.names import ldevid_subject
 from registrar_plugin.ca_backend.crl import Reason
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
@@ -75,8 +76,9 @@ async def _enroll(journal: SQLiteJournal, ca: EmbeddedCA, device: DeviceKey) -> 
     octets = ca.prepare(asked, now=pki.NOW + timedelta(days=500))
     issued = await ca.complete(octets)
     assert isinstance(issued, x509.Certificate)
+    line = Event(at=pki.NOW, kind=EventKind.LDEVID_INTENT)
     intent, _ = await SQLiteIssuances(journal.writer).intend(
-        device, octets, digest, Issuance(), Event(at=pki.NOW, kind=EventKind.LDEVID_INTENT)
+        device, octets, digest, Issuance(), line, spki=spki_of(issued)
     )
     certificate = IssuedCertificate(
         device=device,
