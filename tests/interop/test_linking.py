@@ -316,6 +316,32 @@ async def test_no_renegotiation_puts_another_finished_first(tmp_path: Path) -> N
         assert talker.shown().count("Finished") == 2  # one of each side
 
 
+@pytest.mark.requirement("ESTS-20")
+async def test_new_traffic_keys_leave_the_binding(tmp_path: Path) -> None:
+    """A KeyUpdate, of both sides, is no new handshake (RFC 8446 §4.6.3, §7.5)."""
+    async with (
+        applicant(tmp_path, LINKED) as device,
+        talkers.openssl(device.site, "1.3", *device.credentials) as talker,
+    ):
+        await device.is_refused(talker, None, "has no challengePassword")
+        await talker.write(b"K\n")
+        await device.is_given(talker, talker.exporter)
+        assert talker.shown().count("KeyUpdate") == 2
+
+
+@pytest.mark.requirement("ESTS-20")
+async def test_a_client_without_extended_master_secret(tmp_path: Path) -> None:
+    """tls-unique is its, too: where nothing is resumed RFC 7627 §1 has no attack on it."""
+    async with (
+        applicant(tmp_path, LINKED) as device,
+        talkers.gnutls(device.site, "1.2:%NO_SESSION_HASH", *device.credentials) as talker,
+    ):
+        assert b"extended master secret" not in talker.handshake
+        assert talker.tls_unique is not None
+        await device.is_refused(talker, talker.tls_unique[::-1], "of another connection")
+        await device.is_given(talker, talker.tls_unique)
+
+
 @pytest.mark.requirement("ESTS-13")
 @pytest.mark.parametrize("form", [Announcement.LIST, Announcement.TEMPLATE, Announcement.BOTH])
 async def test_openssl_sees_that_linking_is_wanted(tmp_path: Path, form: Announcement) -> None:

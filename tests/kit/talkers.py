@@ -34,8 +34,9 @@ class Talker:
     process: asyncio.subprocess.Process
     host: str
     tls_unique: bytes | None = None  # None: the program says that there is none
-    exporter: bytes = b""  # 32 octets of EXPORTER-Channel-Binding
+    exporter: bytes = b""  # EXPORTER-Channel-Binding, 32 octets; empty: there is none
     finished: bytes = b""  # the client's first Finished, as OpenSSL sent it on either version
+    handshake: bytes = b""  # what GnuTLS told of it
     messages: Path | None = None  # where OpenSSL writes every message of both sides
     said: bytes = field(default=b"", repr=False)
 
@@ -111,7 +112,11 @@ async def openssl(
 
 @asynccontextmanager
 async def gnutls(site: Site, version: str, *credentials: str) -> AsyncIterator[Talker]:
-    """``gnutls-cli`` over TLS *version*, which names the bindings itself."""
+    """``gnutls-cli`` over TLS *version*, which names the bindings itself.
+
+    Args:
+        version: and what else its priority string shall say, after a colon.
+    """
     host, _, port = site.address.rpartition(":")
     named = {"--cert": "--x509certfile", "--key": "--x509keyfile"}
     command = [
@@ -126,9 +131,9 @@ async def gnutls(site: Site, version: str, *credentials: str) -> AsyncIterator[T
             re.search(rb"'%s': ([0-9a-f]+)\n" % name, said[0])
             for name in (b"tls-unique", b"tls-exporter")
         )
-        assert exporter is not None
+        talker.handshake = said[0]
         assert (unique is None) == (b"'tls-unique': not available" in said[0])
-        talker.exporter = bytes.fromhex(exporter[1].decode())
+        talker.exporter = b"" if exporter is None else bytes.fromhex(exporter[1].decode())
         talker.tls_unique = None if unique is None else bytes.fromhex(unique[1].decode())
         yield talker
 
