@@ -76,6 +76,22 @@ async def test_renew_and_rekey(stage: Stage) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.requirement("ESTS-13", "ESTS-20")
+async def test_where_requests_are_linked_to_their_connection(stage: Stage) -> None:
+    """The device is told by csrattrs, and puts the binding into its first request and the next."""
+    with stage.registrar_settings.open("a") as settings:
+        settings.write("\n[[est.profile]]\nchannel_binding = true\n")
+    async with registrar(stage) as origin:
+        assert (await attempt(stage, SERIAL_NUMBER, origin)).result is Result.ENROLLED
+        first = ldevid(stage)
+        outcome = await again(stage, origin, rekey=True)
+        assert (outcome.code, outcome.reported) == ("renewed", True), outcome.reason
+    assert spki_of(ldevid(stage)) != spki_of(first)
+    kept = rows(stage.folder / "registrar.db", "SELECT details FROM events WHERE kind = 'alarm'")
+    assert kept == []
+
+
+@pytest.mark.slow
 @pytest.mark.requirement("ESTC-5", "ESTC-8")
 @pytest.mark.parametrize("rekey", [False, True], ids=["renew", "rekey"])
 @pytest.mark.parametrize("step", ["intend", "complete_ldevid", "record"])
