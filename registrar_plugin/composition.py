@@ -42,7 +42,10 @@ from registrar_plugin.audit import AuditWatch
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
-from registrar_plugin.est_clients.opening import open_certificate_clients
+from registrar_plugin.est_clients.opening import (
+    open_certificate_clients,
+    open_registration_authorities,
+)
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
 from registrar_plugin.est_server.desks import ESTServer
 from registrar_plugin.est_server.opening import open_est_server
@@ -229,6 +232,7 @@ def open_registrar(
             journal=journal,
             clerk=clerk,
         ),
+        **open_registration_authorities(settings.est, journal=journal, clerk=clerk),
     }
     accounts = _accounts(settings)
     if accounts is not None:

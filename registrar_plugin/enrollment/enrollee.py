@@ -11,8 +11,19 @@ from typing import Protocol, runtime_checkable
 
 from cryptography import x509
 
+from brski.est.csr import CSR
 from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.enrollment.profile import GrantedNames
 from registrar_plugin.identity.model import DeviceKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedBy:
+    """A registration authority that asks for somebody else (RFC 7030 §3.7)."""
+
+    name: str
+    certificate_sha256: bytes  # of its DER: with which it asks
+    foreign_binding: bool  # the request may be bound to another connection than the RA's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +36,12 @@ class Enrollee:
     alternative_names: tuple[str, ...] = ()  # DNS, lower case: its own, beside the profile's
     only_todays_names: bool = False  # whether a renewal keeps no name that it has lost since
     foreign_keys: frozenset[bytes] = frozenset()  # SHA-256 of SPKIs that its LDevID must not have
+    asked_by: AskedBy | None = None  # None: it asks for itself
+
+    @property
+    def ra_certificate(self) -> bytes | None:
+        """SHA-256 of the certificate of the registration authority that asks for it."""
+        return None if self.asked_by is None else self.asked_by.certificate_sha256
 
 
 class EnrolleeAuthority(Protocol):
@@ -69,4 +86,28 @@ class ByLabel(Protocol):
     def under(self, label: str) -> EnrolleeAuthority:
         """The authority for the profile *label*, empty for the default one: it recognises, and
         lets renew, those alone who are admitted there.
+        """
+
+
+@runtime_checkable
+class AsksForOthers(Protocol):
+    """What an authority can do whose clients ask for certificates of others."""
+
+    async def recognise(self, connection: PledgeConnection) -> Enrollee | None:
+        """See :meth:`EnrolleeAuthority.recognise`: whoever asks, not whom it asks for."""
+
+    def on_behalf(self, asking: Enrollee, csr: CSR, connection: PledgeConnection) -> Enrollee:
+        """Whom *asking*, as it was recognised, asks for with *csr*.
+
+        Raises:
+            CSRMismatch: a name that is not its to ask for.
+
+        RFC 7030 §3.7.
+        """
+
+    def check_granted(self, device: DeviceKey, names: GrantedNames) -> None:
+        """Raise unless these names may be signed for a client that others ask for.
+
+        Raises:
+            CSRMismatch: nobody who may ask today may ask for them.
         """

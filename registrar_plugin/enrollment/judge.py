@@ -116,6 +116,7 @@ def check_contents(
     """
     if hashlib.sha256(csr.spki).digest() in enrollee.foreign_keys:
         raise CSRMismatch("the LDevID key must not be the IDevID key", section="RFC 8995 §5.9.2")
-    required = profile.requirements.challenge_password
-    check_linked(csr.challenge_password, channel_binding, required=required)
+    if enrollee.asked_by is None or not enrollee.asked_by.foreign_binding:
+        required = profile.requirements.challenge_password
+        check_linked(csr.challenge_password, channel_binding, required=required)
     profile.requirements.check(csr)

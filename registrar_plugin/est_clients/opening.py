@@ -15,12 +15,13 @@ from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.client_ca import ClientCA
 from registrar_plugin.enrollment.client_names import DeviceNames
 from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
-from registrar_plugin.enrollment.profile import PLACE
+from registrar_plugin.enrollment.name_pattern import parse_pattern
+from registrar_plugin.enrollment.registration import RegistrationAuthority
 from registrar_plugin.est_clients.certificates import CertificateClients, TrustedCA
 from registrar_plugin.est_clients.crl_file import CRLFile
+from registrar_plugin.est_clients.registration import RegistrationAuthorities
 from registrar_plugin.est_server.client_settings import ESTClientCASettings
 from registrar_plugin.est_server.settings import ESTSettings
-from registrar_plugin.identity.clients import BRSKI
 from registrar_plugin.store.client_certificates import ClientCertificates
 from registrar_plugin.store.port import Journal
 
@@ -50,21 +51,36 @@ def open_certificate_clients(
     clients = CertificateClients(
         [_trusted(ca, own_keys) for ca in settings.client_ca],
         kept=kept,
-        devices=device_names(settings),
+        devices=DeviceNames(domains=settings.device_domains()),
         journal=journal,
         clerk=clerk,
     )
     return {clients.kind: clients}
 
 
-def device_names(settings: ESTSettings) -> DeviceNames:
-    """What the profiles call BRSKI devices."""
-    domains = {
-        profile.dns_name.removeprefix(PLACE).lstrip(".")
-        for profile in settings.profile
-        if profile.dns_name is not None and BRSKI in profile.enrollees
-    }
-    return DeviceNames(domains=frozenset(domains))
+def open_registration_authorities(
+    settings: ESTSettings, *, journal: Journal, clerk: Clerk
+) -> Mapping[str, EnrolleeAuthority]:
+    """The authority for registration authorities, by its kind; none without any."""
+    if not settings.ra:
+        return {}
+    authorities = RegistrationAuthorities(
+        [
+            RegistrationAuthority(
+                name=ra.name,
+                client=ra.client_key(),
+                labels=frozenset(ra.labels),
+                common_names=tuple(map(parse_pattern, ra.common_names)),
+                dns_names=tuple(map(parse_pattern, ra.dns_names)),
+                foreign_binding=ra.foreign_binding,
+            )
+            for ra in settings.ra
+        ],
+        devices=DeviceNames(domains=settings.device_domains()),
+        journal=journal,
+        clerk=clerk,
+    )
+    return {authorities.kind: authorities}
 
 
 def _trusted(settings: ESTClientCASettings, own_keys: set[bytes]) -> TrustedCA:

@@ -10,13 +10,14 @@ from brski.pki.signer import Signer
 from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
-from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
+from registrar_plugin.enrollment.enrollee import AsksForOthers, EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.budget import ClientBudget
 from registrar_plugin.est_server.enrolling import Enrolling
 from registrar_plugin.est_server.generating import Generating
 from registrar_plugin.est_server.issuing import Issuer
 from registrar_plugin.est_server.renewing import Renewing
+from registrar_plugin.est_server.renewing_for_others import RenewingForOthers
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.issuances import Issuances
@@ -55,7 +56,21 @@ def make_desk(
         authorities: of the kinds of client that it admits, in the order in which they are asked.
         signer: the registrar's own, for keys that are made here.
     """
-    issuer = Issuer(profile=profile, ca=ca, journal=journal, issuances=issuances, clerk=clerk)
+    others = next((each for each in authorities if isinstance(each, AsksForOthers)), None)
+    issuer = Issuer(
+        profile=profile, ca=ca, journal=journal, issuances=issuances, clerk=clerk, others=others
+    )
+    for_others = None
+    if others is not None:
+        for_others = RenewingForOthers(
+            profile=profile,
+            authority=others,
+            issuer=issuer,
+            devices=devices,
+            journal=journal,
+            issuances=issuances,
+            clerk=clerk,
+        )
     return Desk(
         profile=profile,
         issuer=issuer,
@@ -76,6 +91,7 @@ def make_desk(
             journal=journal,
             issuances=issuances,
             clerk=clerk,
+            for_others=for_others,
         ),
         generating=Generating(
             profile=profile,

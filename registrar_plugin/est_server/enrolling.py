@@ -11,7 +11,7 @@ from brski.est.csr_attributes import Announcement, encode_csr_attributes
 from registrar_plugin.ca_backend.port import Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
-from registrar_plugin.enrollment.enrollee import Enrollee, EnrolleeAuthority
+from registrar_plugin.enrollment.enrollee import AsksForOthers, Enrollee, EnrolleeAuthority
 from registrar_plugin.enrollment.judge import judge_csr
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.issuing import Issuer, Order
@@ -75,24 +75,32 @@ class Enrolling:
         RFC 7030 §4.2.1; RFC 8995 §5.9.
         """
         async with self._clerk.refusals(EventKind.ENROLL, connection):
-            _, enrollee = await recognised(self._authorities, connection)
+            _, asking = await recognised(self._authorities, connection)
         async with (
-            self._devices.lock(enrollee.device),
-            self._clerk.refusals(EventKind.ENROLL, connection, enrollee.device),
+            self._devices.lock(asking.device),
+            self._clerk.refusals(EventKind.ENROLL, connection, asking.device),
         ):
-            authority, enrollee = await recognised(self._authorities, connection)
-            await authority.check(enrollee, connection)
+            authority, asking = await recognised(self._authorities, connection)
+            await authority.check(asking, connection)
             csr = parse_csr(csr_der)
+            enrollee = asking
+            if isinstance(authority, AsksForOthers):
+                enrollee = authority.on_behalf(asking, csr, connection)
             names = judge_csr(
                 csr, enrollee, self._profile, channel_binding=connection.channel_binding
             )
-            await authority.confirm(enrollee, connection)
+            await authority.confirm(asking, connection)
             order = Order(
                 device=enrollee.device,
                 names=names,
                 csr=csr,
                 request_digest=csr.digest,
-                issuance=Issuance(label=self._profile.label, enrollee=enrollee.kind),
+                issuance=Issuance(
+                    label=self._profile.label,
+                    enrollee=enrollee.kind,
+                    asked_by=enrollee.ra_certificate,
+                ),
+                asked_by=enrollee.asked_by,
             )
             key = hashlib.sha256(csr.spki).digest()
             alarms = await self._second_use.of_csr(enrollee.device, key, connection)

@@ -21,9 +21,10 @@ from registrar_plugin.ca_backend.port import CABackend, LDevIDRequest, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.client_names import check_no_device
+from registrar_plugin.enrollment.enrollee import AskedBy, AsksForOthers
 from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
 from registrar_plugin.health.last_outcome import LastOutcome
-from registrar_plugin.identity.clients import client_kind
+from registrar_plugin.identity.clients import RA, client_kind
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.issuances import Issuance, Issuances
 from registrar_plugin.store.port import Intent, IssuedCertificate, Journal
@@ -41,10 +42,16 @@ class Order:
     csr: CSR
     request_digest: bytes  # names the request: who asks with the same one again gets the same
     issuance: Issuance
+    asked_by: AskedBy | None = None
 
 
 class Issuer:
-    """Has LDevIDs of one profile issued, and remembers them."""
+    """Has LDevIDs of one profile issued, and remembers them.
+
+    Args:
+        others: who knows what may be asked for others; None where the profile admits nobody that
+            asks for others.
+    """
 
     def __init__(
         self,
@@ -54,7 +61,9 @@ class Issuer:
         journal: Journal,
         issuances: Issuances,
         clerk: Clerk,
+        others: AsksForOthers | None = None,
     ) -> None:
+        self._others = others
         self._profile = profile
         self._ca = ca
         self._journal = journal
@@ -82,14 +91,13 @@ class Issuer:
             certs-only CMS with the LDevID alone, DER; or when to ask again.
 
         Raises:
-            CSRMismatch: a client that is no device was granted a device's name, or the key is
-                another client's.
+            CSRMismatch: what was granted is a name that this kind of client never has, or the key
+                is another client's.
             WrongOrder: this very request got a certificate that is no longer accepted, or was made
                 under another profile.
             Unavailable: the CA does not answer; the intent stays.
         """
-        if client_kind(order.device) is not None:
-            check_no_device(order.names.subject)
+        self._check_names(order)
         known = await self._journal.certificate_for_csr(order.device, order.request_digest)
         if known is not None:
             stands = await self._issuances.of_request(order.device, order.request_digest)
@@ -100,7 +108,7 @@ class Issuer:
             self._ca.prepare(self._request(order), now=self._clerk.now()),
             order.request_digest,
             order.issuance,
-            self._clerk.event(EventKind.LDEVID_INTENT, order.device, connection),
+            self._intent_line(order, connection),
             *alarms,
             spki=order.csr.spki,
         )
@@ -116,15 +124,21 @@ class Issuer:
         """Complete an intent of an earlier run; False while it has to stay open.
 
         Not completed is what nobody waits for any more: the device has got a later LDevID, the one
-        to be renewed is no longer accepted, or the key was made here and died with that run. The
-        last two are given up for good.
+        to be renewed is no longer accepted, the registration authority that asked was revoked, or
+        the key was made here and died with that run. All but the first are given up for good. What
+        a registration authority asked for waits until it asks again.
         """
         if issuance.key_made_here:
             await self._give_up(intent, "its private key was in the process that ended")
             return False
-        if await self._is_moot(issuance):
+        if await self._state_of(issuance.renews) != "active":
             await self._give_up(intent, "what it was to renew is no longer accepted")
             return False
+        if await self._state_of(issuance.asked_by) == "revoked":
+            await self._give_up(intent, "the registration authority was revoked")
+            return False
+        if issuance.asked_by is not None:
+            return False  # its rights are looked at when it asks again, and not signed upon before
         if await self._issuances.is_overtaken(intent):
             return False
         return not isinstance(await self._complete(intent), Pending)
@@ -145,11 +159,33 @@ class Issuer:
             extended_key_usages=self._profile.extended_key_usages,
         )
 
-    async def _is_moot(self, issuance: Issuance) -> bool:
-        if issuance.renews is None:
-            return False
-        current = await self._journal.certificate_by_digest(issuance.renews)
-        return current is None or current.state != "active"
+    def _check_names(self, order: Order) -> None:
+        """The last look before the signature, whatever was judged before."""
+        kind = client_kind(order.device)
+        if kind is None:
+            return
+        check_no_device(order.names.subject)
+        if kind == RA:
+            if self._others is None or order.issuance.asked_by is None:
+                raise WrongOrder("nobody may ask for others here", section="RFC 7030 §3.7")
+            self._others.check_granted(order.device, order.names)
+
+    def _intent_line(self, order: Order, connection: PledgeConnection) -> Event:
+        asked_by = order.asked_by
+        details = {}
+        if asked_by is not None:
+            details = {
+                "ra": asked_by.name,
+                "ra_certificate_sha256": asked_by.certificate_sha256.hex(),
+            }
+        return self._clerk.event(EventKind.LDEVID_INTENT, order.device, connection, details=details)
+
+    async def _state_of(self, certificate_sha256: bytes | None) -> str:
+        """The journal's word on a certificate of ours; without one to ask for, all is well."""
+        if certificate_sha256 is None:
+            return "active"
+        current = await self._journal.certificate_by_digest(certificate_sha256)
+        return "revoked" if current is None else current.state
 
     async def _complete(self, intent: Intent) -> x509.Certificate | Pending:
         if intent.result == b"":

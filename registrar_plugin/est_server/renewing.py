@@ -23,6 +23,7 @@ from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.enrollment.renewal import check_current, judge_renewal
 from registrar_plugin.est_server.issuing import Issuer, Order, repeated
+from registrar_plugin.est_server.renewing_for_others import RenewingForOthers
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.issuances import Issuance, Issuances
@@ -38,6 +39,7 @@ class Renewing:
 
     Args:
         authorities: by kind of client, every one that the profile has ever admitted.
+        for_others: for those who ask for others; None where the profile admits none.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Renewing:
         journal: Journal,
         issuances: Issuances,
         clerk: Clerk,
+        for_others: RenewingForOthers | None = None,
     ) -> None:
+        self._for_others = for_others
         self._profile = profile
         self._authorities = authorities
         self._issuer = issuer
@@ -62,7 +66,8 @@ class Renewing:
         self._clerk = clerk
 
     async def reenroll(self, csr_der: bytes, connection: PledgeConnection) -> bytes | Pending:
-        """Answer the request of a device for its next LDevID, with the same key or another.
+        """Answer the request of a device for its next LDevID, with the same key or another; or that
+        of a registration authority for its client's.
 
         The same request over the same LDevID gets the same answer, also when that LDevID has been
         superseded by this very answer, which was lost on its way.
@@ -78,6 +83,10 @@ class Renewing:
 
         RFC 7030 §4.2.2.
         """
+        if self._for_others is not None:
+            asking = await self._for_others.asking(connection)
+            if asking is not None:
+                return await self._for_others.reenroll(csr_der, asking.device, connection)
         async with self._clerk.refusals(EventKind.REENROLL, connection):
             device = (await self._shown(connection)).device
         async with (

@@ -33,9 +33,14 @@ from brski.registry import (
     SIMPLE_REENROLL,
 )
 from registrar_plugin.enrollment.profile import PLACE
-from registrar_plugin.est_server.client_settings import ESTClientCASettings, check_client_cas
+from registrar_plugin.est_server.client_settings import (
+    ESTClientCASettings,
+    ESTRASettings,
+    check_client_cas,
+    check_ras,
+)
 from registrar_plugin.est_server.purposes import Purpose, dotted
-from registrar_plugin.identity.clients import BRSKI, KINDS, NAMED_APART, PASSWORD, RA_KINDS
+from registrar_plugin.identity.clients import BRSKI, KINDS, NAMED_APART, PASSWORD, RA, RA_KINDS
 
 OPERATIONS: Final = frozenset(
     path.lstrip("/")
@@ -131,6 +136,10 @@ class ESTProfileSettings(Settings):
                 f"cmcRA makes a registrar of each client (RFC 5272 §2): kind {misplaced[0]!r} must "
                 f"not be among the enrollees, {' and '.join(RA_KINDS)} may"
             )
+        if RA in self.enrollees and self.server_keys:
+            raise ValueError(
+                "server_keys makes a key for who asks, and a registration authority asks for others"
+            )
         apart = [kind for kind in self.enrollees if kind in NAMED_APART]
         if self.dns_name is not None and apart:
             raise ValueError(f"dns_name makes no DNS name of what a client of kind {apart[0]!r} is")
@@ -170,6 +179,7 @@ class ESTSettings(Settings):
     password_file: ExistingFile | None = None  # accounts (registrar_plugin.accounts), 0600
     profile: tuple[ESTProfileSettings, ...] = ()
     client_ca: tuple[ESTClientCASettings, ...] = ()
+    ra: tuple[ESTRASettings, ...] = ()
 
     @model_validator(mode="after")
     def _passwords_have_a_file(self) -> ESTSettings:
@@ -189,4 +199,19 @@ class ESTSettings(Settings):
     def _clients_fit(self) -> ESTSettings:
         admitted = {profile.label or "": profile.enrollees for profile in self.profile}
         check_client_cas(self.client_ca, admitted)
+        cmc_ra = {
+            kind
+            for profile in self.profile
+            if ID_KP_CMC_RA in profile.purposes()
+            for kind in profile.enrollees
+        }
+        check_ras(self.ra, admitted, cmc_ra, self.device_domains())
         return self
+
+    def device_domains(self) -> frozenset[str]:
+        """In which profiles make DNS names of BRSKI devices; lower case."""
+        return frozenset(
+            profile.dns_name.removeprefix(PLACE).lstrip(".")
+            for profile in self.profile
+            if profile.dns_name is not None and BRSKI in profile.enrollees
+        )

@@ -21,6 +21,7 @@ class Issuance:
     label: str = ""  # of the enrollment profile (RFC 7030 §3.2.2); empty: the default one
     enrollee: str = BRSKI  # the kind of client, see EnrolleeAuthority
     renews: bytes | None = None  # SHA-256 of the DER of the LDevID in whose place it comes
+    asked_by: bytes | None = None  # SHA-256 of the DER of the registration authority's certificate
     key_made_here: bool = False  # and kept nowhere: of no use to anybody after a restart
 
 
@@ -47,7 +48,8 @@ class Issuances(Protocol):
             why it stands; then nothing is written.
 
         Raises:
-            WrongOrder: the LDevID that it renews is not accepted (any more).
+            WrongOrder: the LDevID that it renews, or the certificate of the registration authority
+                that asks, is not accepted (any more).
             CSRMismatch: one of the two, whoever is asking and whoever has the key, is no device,
                 and the key is the other's.
             LDevIDRevoked: a revocation has ended the onboarding that stands, or this very intent.

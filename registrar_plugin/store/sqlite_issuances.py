@@ -46,6 +46,13 @@ ISSUANCES: Final = Table(  # an intent without a row here has the issuance whose
     Column("key_made_here", Boolean, nullable=False),
 )
 
+RA_REQUESTS: Final = Table(  # intents that a registration authority asked for
+    "ra_requests",
+    METADATA,
+    Column("intent_id", Integer, primary_key=True),
+    Column("ra_certificate", LargeBinary(32), nullable=False),
+)
+
 _USUAL: Final = Issuance()
 _i = INTENTS.c
 _LDEVID: Final[ColumnElement[str]] = literal_column(f"'{IntentKind.LDEVID}'")
@@ -55,9 +62,20 @@ _OF_DEVICE: Final = and_(
     _i.serial_number == bindparam("serial"),
 )
 _PUT: Final = sql_of(insert(ISSUANCES))
+_PUT_RA: Final = sql_of(insert(RA_REQUESTS))
 _GET: Final = sql_of(
-    select(ISSUANCES.c.label, ISSUANCES.c.enrollee, ISSUANCES.c.renews, ISSUANCES.c.key_made_here)
-    .select_from(ISSUANCES.join(INTENTS, _i.id == ISSUANCES.c.intent_id))
+    select(
+        ISSUANCES.c.label,
+        ISSUANCES.c.enrollee,
+        ISSUANCES.c.renews,
+        ISSUANCES.c.key_made_here,
+        RA_REQUESTS.c.ra_certificate,
+    )
+    .select_from(
+        ISSUANCES.join(INTENTS, _i.id == ISSUANCES.c.intent_id).outerjoin(
+            RA_REQUESTS, RA_REQUESTS.c.intent_id == _i.id
+        )
+    )
     .where(_OF_DEVICE, _i.request_digest == bindparam("digest"))
 )
 _LATEST: Final = sql_of(
@@ -90,14 +108,19 @@ class SQLiteIssuances:
             at = _stamp(events)
             intent, is_new = put_intent(db, at, IntentKind.LDEVID, device, octets, csr_digest)
             check_not_ended(db, device, intent.id)
+            if issuance.asked_by is not None:
+                _check_active(db, issuance.asked_by, "the registration authority's certificate")
             if not is_new:
                 row = db.execute(_GET, _request(device, csr_digest)).fetchone()
                 return intent, _issuance_of(row)
             claim_key(db, device, spki)
             if issuance.renews is not None:
-                _check_active(db, issuance.renews)
+                _check_active(db, issuance.renews, "the LDevID to be renewed")
             if issuance != _USUAL:
                 db.execute(_PUT, _values(intent.id, issuance))
+            if issuance.asked_by is not None:
+                asked = {"intent_id": intent.id, "ra_certificate": issuance.asked_by}
+                db.execute(_PUT_RA, asked)
             append_events(db, events)
             return intent, issuance
 
@@ -124,12 +147,12 @@ class SQLiteIssuances:
         await self._writer.change(work)
 
 
-def _check_active(db: sqlite3.Connection, certificate_sha256: bytes) -> None:
-    """Decides between two renewals of one certificate, and between renewal and revocation."""
+def _check_active(db: sqlite3.Connection, certificate_sha256: bytes, what: str) -> None:
+    """Decides between two renewals of one certificate, and between issuing and revocation."""
     row = db.execute(sql.GET_CERTIFICATE, {"digest": certificate_sha256}).fetchone()
     state = "unknown" if row is None else certificate_of(row).state
     if state != "active":
-        raise WrongOrder(f"the LDevID to be renewed is {state}", section="RFC 7030 §4.2.2")
+        raise WrongOrder(f"{what} is {state}", section="RFC 7030 §4.2")
 
 
 def _request(device: DeviceKey, csr_digest: bytes) -> dict[str, object]:
@@ -149,12 +172,13 @@ def _values(intent_id: int, issuance: Issuance) -> dict[str, object]:
 def _issuance_of(row: tuple[object, ...] | None) -> Issuance:
     if row is None:
         return _USUAL
-    label, enrollee, renews, key_made_here = row
+    label, enrollee, renews, key_made_here, asked_by = row
     return Issuance(
         label=str(label),
         enrollee=str(enrollee),
         renews=renews if isinstance(renews, bytes) else None,
         key_made_here=bool(key_made_here),
+        asked_by=asked_by if isinstance(asked_by, bytes) else None,
     )
 
 

@@ -59,12 +59,15 @@ class ClientSite:
     site: Site
 
     async def request(self, subject: str, *dns_names: str, more: Sequence[str] = ()) -> Request:
-        """Have OpenSSL make a P-256 key and a request; *subject* as in ``/CN=gw-7``."""
+        """Have OpenSSL make a P-256 key and a request; *subject* as in ``/CN=gw-7``, or empty where
+        *more* tells it.
+        """
         names = ("-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in dns_names))
         made = await self.files.run(
             *(require_program("openssl", "openssl"), "req", "-new", "-newkey", "ec"),
             *("-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "new.key"),
-            *("-subj", subject, *(names if dns_names else ()), *more),
+            *(("-subj", subject) if subject else ()),
+            *(*(names if dns_names else ()), *more),
         )
         assert made.code == 0, made.err
         key = load_pem_private_key((self.files.folder / "new.key").read_bytes(), None)

@@ -23,9 +23,19 @@ from tests.kit.est_site import Files
 
 
 async def certified(
-    journal: SQLiteJournal, owner: pki.Entity, device: DeviceKey, issuance: Issuance
+    journal: SQLiteJournal,
+    owner: pki.Entity,
+    device: DeviceKey,
+    issuance: Issuance,
+    *purposes: str,
+    request: bytes = b"",
 ) -> x509.Certificate:
-    """A certificate of *owner*'s for *device*, active, with one line of its own."""
+    """A certificate of *owner*'s for *device*, active, with one line of its own.
+
+    Args:
+        purposes: dotted; none: the CA's own.
+        request: tells this one from others of the device.
+    """
     ca, key = EmbeddedCA(owner.signer), pki.make_key().public_key()
     asked = LDevIDRequest(
         idevid_issuer=device.idevid_issuer,
@@ -33,8 +43,9 @@ async def certified(
         csr=b"",
         public_key=key,
         subject=ldevid_subject(device.serial_number, device.idevid_issuer),
+        extended_key_usages=purposes,
     )
-    digest = hashlib.sha256(str(device).encode()).digest()
+    digest = hashlib.sha256(str(device).encode() + request).digest()
     intent, _ = await SQLiteIssuances(journal.writer).intend(
         device,
         ca.prepare(asked, now=pki.NOW),

@@ -14,9 +14,10 @@ from brski.est.csr_attributes import Announcement
 from brski.est.requirements import P256, P384
 from brski.registry import ID_CE_SUBJECT_ALT_NAME, ID_KP_CLIENT_AUTH
 from registrar_plugin.enrollment.profile import EnrollmentProfile
-from registrar_plugin.est_server.client_settings import ESTClientCASettings
+from registrar_plugin.est_server.client_settings import ESTClientCASettings, ESTRASettings
 from registrar_plugin.est_server.opening import profile_of
 from registrar_plugin.est_server.settings import OPERATIONS, ESTProfileSettings, ESTSettings
+from registrar_plugin.identity.clients import client_key
 
 HERE = Path("registrar.toml")
 
@@ -41,6 +42,9 @@ def test_the_commented_file_has_every_key() -> None:
     block = text.partition("# [[est.client_ca]]")[2].partition("\n\n")[0]
     keys = {line[2:].partition(" = ")[0] for line in block.splitlines() if " = " in line}
     assert keys == set(ESTClientCASettings.model_fields)
+    block = text.partition("# [[est.ra]]")[2].partition("\n\n")[0]
+    keys = {line[2:].partition(" = ")[0] for line in block.splitlines() if " = " in line}
+    assert keys == set(ESTRASettings.model_fields)
 
 
 def test_an_empty_table_is_the_usual_profile() -> None:
@@ -133,6 +137,103 @@ def test_clients_that_are_no_devices_may_ask_for_their_names() -> None:
 def test_what_cannot_be_meant_is_refused(table: dict[str, Any]) -> None:
     """With the place in the file."""
     assert "profile.0" in refused(table)
+
+
+def ra(**keys: Any) -> dict[str, Any]:
+    return {
+        "name": "east",
+        "client": "certificate:previous:east-ra",
+        "labels": ["a"],
+        "common_names": ["gw-*.east"],
+        **keys,
+    }
+
+
+WEST = {"name": "west", "client": "certificate:previous:west-ra", "common_names": ["gw-*.west"]}
+
+
+def read_ras(*ras: dict[str, Any], **more: Any) -> ESTSettings:
+    """With a profile of id-kp-cmcRA for clients of another CA."""
+    own = {
+        "label": "ras",
+        "enrollees": ["certificate"],
+        "extended_key_usages": ["clientAuth", "cmcRA"],
+        **more.pop("own", {}),
+    }
+    profiles = [{"label": "a", "enrollees": ["ra"], **more}, own]
+    table = {"profile": profiles, "client_ca": [client_ca(labels=["ras"])], "ra": list(ras)}
+    return read_settings(table, ESTSettings, source=HERE)
+
+
+def test_a_registration_authority_and_its_profiles_fit() -> None:
+    """Its certificate is of one profile, its clients' of another."""
+    one, other = read_ras(ra(), ra(**WEST, dns_names=["gw-*.west.example.com"])).ra
+    assert one.client_key() == client_key("certificate", "previous:east-ra")
+    assert (one.dns_names, one.foreign_binding) == ((), False)
+    assert other.dns_names == ("gw-*.west.example.com",)
+
+
+@pytest.mark.parametrize(
+    ("ras", "more", "said"),
+    [
+        ([], {}, "no ra has it"),
+        ([ra(labels=["b"])], {}, "no profile b"),
+        ([ra(labels=["ras"])], {}, "no profile ras"),
+        ([ra(), ra()], {}, "same name"),
+        ([ra(), ra(name="west")], {}, "same name"),
+        ([ra(), ra(**WEST | {"common_names": ["gw-*"]})], {}, "one name"),
+        (
+            [ra(dns_names=["*.example.com"]), ra(**WEST, dns_names=["gw-*.example.com"])],
+            {},
+            "one name",
+        ),
+        ([ra(client="password:east-ra")], {}, "no profile gives cmcRA"),
+        ([ra()], {"own": {"extended_key_usages": ["clientAuth"]}}, "no profile gives cmcRA"),
+        ([ra(client="brski:SN-1")], {}, "names no client"),
+        ([ra(client="east-ra")], {}, "names no client"),
+        ([ra(client="certificate:")], {}, "names no client"),
+        ([ra(common_names=[])], {}, "common_names"),
+        ([ra(common_names=["*"])], {}, "everybody"),
+        ([ra(common_names=["gw-*-*"])], {}, "one *"),
+        ([ra(dns_names=["*.Example.com"])], {}, "lower case"),
+        ([ra(dns_names=["gw-*"])], {}, "no DNS name"),
+        ([ra(dns_names=["*example.com."])], {}, "no DNS name"),
+        ([ra(name="e:t")], {}, "name"),
+        ([ra(name="x" * 17)], {}, "name"),
+        ([ra()], {"server_keys": True}, "asks for others"),
+        ([ra()], {"dns_name": "{serial_number}.example.com"}, "no DNS name"),
+        ([ra()], {"extended_key_usages": ["clientAuth", "cmcRA"]}, "cmcRA"),
+    ],
+    ids=str,
+)
+def test_a_registration_authority_that_fits_nothing_is_refused(
+    ras: list[dict[str, Any]], more: dict[str, Any], said: str
+) -> None:
+    """At the start, with the place that is wrong."""
+    with pytest.raises(SettingsError) as caught:
+        read_ras(*ras, **more)
+    assert said in str(caught.value)
+
+
+def test_dns_names_of_devices_are_no_ras() -> None:
+    """Neither one of them nor all."""
+    domain = {"enrollees": ["brski"], "dns_name": "{serial_number}.devices.example.com"}
+    for name in ("*.devices.example.com", "gw-7.devices.example.com"):
+        table = {
+            "profile": [
+                domain,
+                {"label": "a", "enrollees": ["ra"]},
+                {
+                    "label": "ras",
+                    "enrollees": ["certificate"],
+                    "extended_key_usages": ["clientAuth", "cmcRA"],
+                },
+            ],
+            "client_ca": [client_ca(labels=["ras"])],
+            "ra": [ra(dns_names=[name])],
+        }
+        with pytest.raises(SettingsError, match="devices'"):
+            read_settings(table, ESTSettings, source=HERE)
 
 
 def client_ca(**keys: Any) -> dict[str, Any]:
