@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,16 +31,23 @@ app = typer.Typer(help="The domain's CA.", no_args_is_help=True)
 @app.command()
 def crl(
     settings: SettingsFile = USUAL,
+    label: Annotated[
+        str | None, typer.Option(help="Of the profile whose own CA is meant; none: that of [ca].")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write it here, too; .pem for PEM.")] = None,
 ) -> None:
     """Sign a new revocation list now, in the journal's order, and put it where [crl] says."""
     loaded = load_settings(settings, RegistrarSettings)
-    wanted = loaded.crl
+    wanted = loaded.lists().get(label)
     if wanted is None:
-        raise SettingsError(f"{settings} has no table [crl]", hint="docs/ca.md explains it")
+        there = ", ".join(f"--label {each}" if each else "[crl]" for each in loaded.lists())
+        table = "table [crl]" if label is None else f"crl in a profile of the label {label!r}"
+        raise SettingsError(
+            f"{settings} has no {table}; there is: {there or 'none'}", hint="docs/ca.md explains it"
+        )
 
     async def sign(journal: SQLiteJournal) -> PublishedCRL:
-        ca = open_adapter(CA_BACKENDS, loaded.ca, source=settings, where="ca")
+        ca = open_adapter(CA_BACKENDS, _table(loaded, label), source=settings, where="ca")
         clerk = Clerk(journal, lambda: datetime.now(UTC))  # noqa: TID251 - the edge
         try:
             keeper = open_keeper(wanted, ca=ca, journal=journal, clerk=clerk)
@@ -51,6 +59,12 @@ def crl(
     if out is not None:
         write_crl(out, signed.octets)
     typer.echo(f"CRL {signed.number}, next update {signed.next_update:%Y-%m-%d %H:%M:%S}Z")
+
+
+def _table(settings: RegistrarSettings, label: str | None) -> Mapping[str, Any]:
+    """Of the CA whose list is meant, which the settings have."""
+    own = [p.ca for p in settings.est.profile if p.ca is not None and (p.label or "") == label]
+    return own[0] if own else settings.ca
 
 
 @app.command()

@@ -68,7 +68,7 @@ from registrar_plugin.own_certificate import check_own_certificate
 from registrar_plugin.registrar import Registrar
 from registrar_plugin.reports import EnrollmentReports
 from registrar_plugin.restart import complete_open_intents
-from registrar_plugin.revocation.opening import open_list
+from registrar_plugin.revocation.opening import open_lists
 from registrar_plugin.revocation.web import PublishedList
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.settings import (
@@ -110,7 +110,7 @@ class MountableRegistrar:
     identity: IdentityVerifier  # for a host that has its own requestvoucher
     readiness: Readiness
     journal_path: Path
-    crl: PublishedList | None
+    crls: Mapping[str, PublishedList]
     vouchers: StoredVoucherRooms
     stack: AsyncExitStack
     take_up: Callable[[], Awaitable[None]]
@@ -124,8 +124,8 @@ class MountableRegistrar:
         mark = self.journal_path.with_name(f"{self.journal_path.name}.serving")
         self.stack.enter_context(only_one(mark, what="serves on this journal"))
         await self.take_up()
-        if self.crl is not None:
-            self.stack.push_async_callback(self.crl.start())
+        for crl in self.crls.values():
+            self.stack.push_async_callback(crl.start())
         if self.vouchers.in_use:
             self.vouchers.renewer.start()
 
@@ -208,10 +208,10 @@ def open_registrar(
         ),
     )
     stack.push_async_callback(flow.close)
-    cas = {"ca": ca}
+    profile_cas: dict[str, CABackend] = {}
 
     def opened(label: str, another: CABackend) -> None:
-        cas[f"ca {label or '(no label)'}"] = another
+        profile_cas[label] = another
         stack.push_async_callback(another.close)
 
     issuances = SQLiteIssuances(journal.writer)
@@ -255,8 +255,9 @@ def open_registrar(
         IntentKind.REGISTRAR_VOUCHER_REQUEST: flow.take_up,
         IntentKind.LDEVID: est.take_up,
     }
-    crl = open_list(settings.crl, ca=ca, journal=journal, clerk=clerk)
-    checks = _checks(settings, chain, sources, cas, est, masa, journal, crl, clock)
+    crls = open_lists(settings, ca=ca, profile_cas=profile_cas, journal=journal, clerk=clerk)
+    cas = {"ca": ca, **{f"ca {label or '(no label)'}": each for label, each in profile_cas.items()}}
+    checks = _checks(settings, chain, sources, cas, est, masa, journal, crls, clock)
     if accounts is not None:
         checks["passwords"] = accounts.check
     readiness = Readiness(checks, clock=time.monotonic)
@@ -271,7 +272,7 @@ def open_registrar(
         journal_path=settings.journal,
         vouchers=vouchers,
         stack=stack,
-        crl=crl,
+        crls=crls,
         take_up=partial(complete_open_intents, journal, clerk, completers),
     )
 
@@ -375,7 +376,7 @@ def _checks(
     est: ESTServer,
     masa: HTTPMASALink,
     journal: SQLiteJournal,
-    crl: PublishedList | None,
+    crls: Mapping[str, PublishedList],
     clock: Callable[[], datetime],
 ) -> dict[str, Check]:
     checks: dict[str, Check] = {
@@ -384,8 +385,7 @@ def _checks(
         "issuing": est.check,
     }
     checks |= {name: CAHealth(ca, clock).check for name, ca in cas.items()}
-    if crl is not None:
-        checks["crl"] = crl.keeper.check
+    checks |= {name: crl.keeper.check for name, crl in crls.items()}
     for name, source in sources.items():
         if isinstance(source, Checkable):
             checks[f"source {name}"] = source.check

@@ -30,8 +30,8 @@ _CLOSING: Final = frozenset({401})  # RFC 8995 §5.2: who has seen another regis
 def setup(
     app: web.Application, registrar: MountableRegistrar, *, brski: bool = True, est: bool = True
 ) -> None:
-    """Mount ``/.well-known/brski`` and ``/.well-known/est`` on *app*, and the path of the
-    revocation list where the settings have one.
+    """Mount ``/.well-known/brski`` and ``/.well-known/est`` on *app*, and the path of each
+    revocation list that the settings have.
 
     The registrar starts and stops with the application: open intents of an earlier run are
     completed before the first request, connections and the journal are closed at the end.
@@ -47,8 +47,8 @@ def setup(
     if est:
         app.add_subapp(EST_ROOT, _protocol(registrar, _EST_ROUTES, EST_STATUS))
 
-    if registrar.crl is not None:
-        registrar.crl.mount(app)
+    for crl in registrar.crls.values():
+        crl.mount(app)
 
     async def running(_: web.Application) -> AsyncIterator[None]:
         await registrar.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -43,9 +44,7 @@ def listeners_of(registrar: MountableRegistrar, listen: ListenSettings) -> list[
     listeners = [_for_pledges(registrar, listen)]
     if listen.management is not None:
         listeners.append(_for_operators(registrar, listen.management))
-    if registrar.crl is not None and registrar.crl.listen is not None:
-        listeners.append(_for_relying_parties(registrar.crl, registrar.crl.listen, listen))
-    return listeners
+    return listeners + _for_relying_parties(registrar.crls, listen)
 
 
 def _for_pledges(registrar: MountableRegistrar, listen: ListenSettings) -> Listener:
@@ -61,11 +60,24 @@ def _for_pledges(registrar: MountableRegistrar, listen: ListenSettings) -> Liste
     )
 
 
-def _for_relying_parties(crl: PublishedList, listen: str, caps: ListenSettings) -> Listener:
-    """Plain HTTP, for who checks certificates: nothing there but the signed list."""
-    app = web.Application()
-    crl.mount(app)
-    return Listener(name="crl", app=app, listen=listen, ssl_context=None, cap=_cap(caps))
+def _for_relying_parties(crls: Mapping[str, PublishedList], caps: ListenSettings) -> list[Listener]:
+    """Plain HTTP, for who checks certificates: nothing there but the signed lists. Those of one
+    address share a listener, which has the name of the first.
+    """
+    opened: dict[str, Listener] = {}
+    for name, crl in crls.items():
+        if crl.listen is None:
+            continue
+        if crl.listen not in opened:
+            opened[crl.listen] = Listener(
+                name=name,
+                app=web.Application(),
+                listen=crl.listen,
+                ssl_context=None,
+                cap=_cap(caps),
+            )
+        crl.mount(opened[crl.listen].app)
+    return list(opened.values())
 
 
 def _cap(listen: ListenSettings) -> AddressCap:

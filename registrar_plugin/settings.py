@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from pydantic import Field, IPvAnyAddress, model_validator
 
 from brski.edge.settings import ExistingFile, Listen, Seconds, Settings
 from brski.voucher.interoperability import Interoperability
+from registrar_plugin.ca_backend.crl_settings import CRLSettings
 from registrar_plugin.est_server.settings import ESTSettings
 
 Hex20 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
@@ -130,16 +132,6 @@ class OnDemandSettings(Settings):
     retry_after_s: int = Field(default=10, ge=1, le=60)  # RFC 8995 §5.6 caps it at a minute
 
 
-class CRLSettings(Settings):
-    """``[crl]``: where the domain's revocation list is, and how long one lasts."""
-
-    path: str = Field(default="/crl", pattern=r"^/[A-Za-z0-9._/-]+$")  # on every listener
-    listen: Listen | None = None  # plain HTTP, besides
-    file: Path | None = None  # PEM if its name ends so, else DER
-    validity_h: int = Field(default=168, ge=1, le=8_784)
-    superseded: bool = False
-
-
 class DiscoverySettings(Settings):
     """``[discovery]``: how the registrar lets itself be found."""
 
@@ -168,3 +160,34 @@ class RegistrarSettings(Settings):
     on_demand: OnDemandSettings = OnDemandSettings()
     discovery: DiscoverySettings = DiscoverySettings()
     crl: CRLSettings | None = None  # none: revocations are known here alone
+
+    def lists(self) -> dict[str | None, CRLSettings]:
+        """Where each CA's revocation list is: that of ``[ca]`` under None, those of profiles under
+        their labels.
+        """
+        found: dict[str | None, CRLSettings] = {}
+        if self.crl is not None:
+            found[None] = self.crl
+        return found | {p.label or "": p.crl for p in self.est.profile if p.crl is not None}
+
+    @model_validator(mode="after")
+    def _lists_have_places_of_their_own(self) -> RegistrarSettings:
+        lists = self.lists().values()
+        for what in ("path", "file"):
+            places = [getattr(each, what) for each in lists if getattr(each, what) is not None]
+            twice = [place for place, count in Counter(places).items() if count > 1]
+            if twice:
+                raise ValueError(f"two revocation lists have the {what} {str(twice[0])!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _distribution_points_lead_to_the_right_list(self) -> RegistrarSettings:
+        tables = [self.ca, *(p.ca for p in self.est.profile if p.ca is not None)]
+        chains: dict[str, object] = {}
+        for table in tables:
+            url, chain = table.get("crl_url"), table.get("chain")
+            if url is not None and chains.setdefault(str(url), chain) != chain:
+                raise ValueError(
+                    f"crl_url {url!r} stands at two CAs: each has a revocation list of its own"
+                )
+        return self

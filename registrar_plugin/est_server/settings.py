@@ -32,6 +32,7 @@ from brski.registry import (
     SIMPLE_ENROLL,
     SIMPLE_REENROLL,
 )
+from registrar_plugin.ca_backend.crl_settings import CRLSettings
 from registrar_plugin.enrollment.profile import PLACE
 from registrar_plugin.est_server.client_settings import (
     ESTClientCASettings,
@@ -104,6 +105,7 @@ class ESTProfileSettings(Settings):
         default=(BRSKI,), min_length=1
     )
     ca: dict[str, Any] | None = None  # as [ca]; none: the one of [ca]
+    crl: CRLSettings | None = None  # of that CA
     validity_days: int | None = Field(default=None, ge=1, le=36_500)
     keys: tuple[Annotated[str, AfterValidator(_key)], ...] = Field(
         default=("P-256", "P-384"), min_length=1
@@ -143,6 +145,8 @@ class ESTProfileSettings(Settings):
         apart = [kind for kind in self.enrollees if kind in NAMED_APART]
         if self.dns_name is not None and apart:
             raise ValueError(f"dns_name makes no DNS name of what a client of kind {apart[0]!r} is")
+        if self.crl is not None and self.ca is None:
+            raise ValueError("crl without a ca: the list of [ca] is the table [crl]")
         if self.require_dns_name and self.dns_name is None:
             raise ValueError("require_dns_name without a dns_name")
         return self

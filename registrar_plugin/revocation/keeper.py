@@ -41,6 +41,9 @@ class CRLKeeper:
 
     Args:
         publish: puts a signed list, DER, where else it shall be; called until it has succeeded.
+
+    Raises:
+        KeyUnusable: *ca* may not sign lists; better said now than at the first revocation.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class CRLKeeper:
         policy: CRLPolicy,
         publish: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
+        self.scope = ca.crl_issuer.scope
         self._ca = ca
         self._entries = entries
         self._lists = lists
@@ -144,11 +148,10 @@ class CRLKeeper:
         """The last list of this CA, with one that was only intended completed."""
         if not self._is_begun:
             await self._begin()
-        scope = self._ca.crl_issuer.scope
-        newest = await self._lists.newest(scope)
+        newest = await self._lists.newest(self.scope)
         if newest.number > newest.signed:
             await self._complete(await self._lists.get(newest.number))
-            newest = await self._lists.newest(scope)
+            newest = await self._lists.newest(self.scope)
         if newest.signed and newest.signed != self._number:
             await self._take(newest.signed)
         return self._last if newest.signed else None

@@ -1,4 +1,4 @@
-"""The revocation list over HTTP: one path, for anybody (RFC 5280 §4.2.1.13; RFC 2585 §4.2)."""
+"""A revocation list over HTTP: one path, for anybody (RFC 5280 §4.2.1.13; RFC 2585 §4.2)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import format_datetime
+from functools import partial
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -14,7 +15,6 @@ from aiohttp import hdrs, web
 from brski.registry import PKIX_CRL
 from registrar_plugin.revocation.keeper import CRLKeeper
 
-CRL_KEEPER: Final = web.AppKey("CRL_KEEPER", CRLKeeper)
 _RETRY_AFTER_S: Final = 10
 _MAX_AGE_S: Final = 60  # ours: so long a cache may keep what a revocation has changed
 
@@ -29,8 +29,7 @@ class PublishedList:
 
     def mount(self, app: web.Application) -> None:
         """Answer GET and HEAD of the path with the list that stands, DER."""
-        app[CRL_KEEPER] = self.keeper
-        app.router.add_get(self.path, _crl)
+        app.router.add_get(self.path, partial(_crl, self.keeper))
 
     def start(self) -> Callable[[], Awaitable[None]]:
         """Keep the list from now on; returns what ends that."""
@@ -44,8 +43,8 @@ class PublishedList:
         return end
 
 
-async def _crl(request: web.Request) -> web.Response:
-    crl = request.config_dict[CRL_KEEPER].current
+async def _crl(keeper: CRLKeeper, request: web.Request) -> web.Response:
+    crl = keeper.current
     if crl is None:
         return web.Response(status=503, headers={hdrs.RETRY_AFTER: str(_RETRY_AFTER_S)})
     etag = f'"{crl.number}"'

@@ -12,11 +12,11 @@ from aiohttp import web
 from cryptography import x509
 
 from brski.edge.serve import Listener, serving
+from registrar_plugin.ca_backend.crl_settings import CRLSettings
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.revocation.opening import open_keeper
 from registrar_plugin.revocation.web import PublishedList
-from registrar_plugin.settings import CRLSettings
 from registrar_plugin.store.sqlite import SQLiteJournal
 from tests.kit import pki
 from tests.kit.est_site import lay_out, served
@@ -29,7 +29,7 @@ async def test_the_list_is_fetched_by_anybody(tmp_path: Path) -> None:
     """curl gets DER of the right type, openssl reads it, a known ETag is answered 304."""
     files = lay_out(tmp_path, more='[crl]\npath = "/pki/owner.crl"\nfile = "owner.pem.crl"\n')
     async with served(files) as site:
-        await site.opened.crl.keeper.refresh()  # type: ignore[union-attr]  # the table is there
+        await site.opened.crls["crl"].keeper.refresh()
         curl = (require_program("curl", "curl"), *CURL, "--cacert", "root.pem", "-D", "head")
         url = f"{site.url}/pki/owner.crl".replace("127.0.0.1", "localhost")
         got = await files.run(*curl, url)
@@ -53,7 +53,7 @@ async def test_without_the_table_there_is_no_list(tmp_path: Path) -> None:
     """By default nothing is published."""
     files = lay_out(tmp_path)
     async with served(files) as site:
-        assert site.opened.crl is None
+        assert site.opened.crls == {}
         curl = (require_program("curl", "curl"), *CURL, "-k", "-o", "body", "-w", "%{http_code}")
         assert (await files.run(*curl, f"{site.url}/crl")).out == b"404"
 

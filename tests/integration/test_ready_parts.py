@@ -87,8 +87,7 @@ async def test_the_list_is_told_where_there_is_one(tmp_path: Path) -> None:
     files.settings.write_text(files.settings.read_text() + "\n[crl]\n")
     async with opened(files) as registrar:
         assert not (await found(registrar))["crl"].is_ready
-        assert registrar.crl is not None
-        await registrar.crl.keeper.refresh()
+        await registrar.crls["crl"].keeper.refresh()
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("registrar_plugin.health.readiness.KEPT_S", 0.0)
             assert (await found(registrar))["crl"].is_ready
