@@ -25,7 +25,7 @@ from brski.edge.serve import run_loop
 from brski.edge.settings import load_settings
 from brski.edge.signers.file import pem_of
 from brski.errors import DeviceUnknown
-from registrar_plugin import cli_ca, cli_passwords
+from registrar_plugin import cli_ca, cli_passwords, cli_vouchers
 from registrar_plugin.cli_approval import approve, deny, waiting
 from registrar_plugin.cli_common import (
     PROGRAM,
@@ -42,7 +42,7 @@ from registrar_plugin.cli_common import (
 )
 from registrar_plugin.cli_explain import explain_device
 from registrar_plugin.cli_revoke import revoke
-from registrar_plugin.cli_vouchers import fetch_voucher, renew_vouchers, vouchers
+from registrar_plugin.cli_vouchers import fetch_voucher, renew_vouchers
 from registrar_plugin.composition import manifest_source, open_registrar
 from registrar_plugin.oem_source.manifest import load_file
 from registrar_plugin.server import serve_registrar
@@ -224,7 +224,7 @@ app.command()(deny)
 app.command()(revoke)
 app.command(name="explain")(explain_device)
 app.command(name="fetch-voucher")(fetch_voucher)
-app.command()(vouchers)
+app.add_typer(cli_vouchers.app, name="vouchers")
 app.command(name="renew-vouchers")(renew_vouchers)
 
 

@@ -1,5 +1,5 @@
-"""``brski-registrar fetch-voucher``, ``vouchers`` and ``renew-vouchers``: vouchers fetched before
-their devices come (docs/stored-vouchers.md).
+"""``brski-registrar fetch-voucher``, ``vouchers`` (which has a ``drop``) and ``renew-vouchers``:
+vouchers fetched before their devices come (docs/stored-vouchers.md).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from registrar_plugin.cli_common import (
     tell_ambiguous,
     with_journal,
 )
+from registrar_plugin.cli_drop_voucher import drop
 from registrar_plugin.composition import MountableRegistrar, open_registrar
 from registrar_plugin.identity.announced import Announced
 from registrar_plugin.settings import RegistrarSettings
@@ -39,6 +40,10 @@ from registrar_plugin.store.vouchers import Errand
 _LINE: Final = re.compile(r"([^@]+)(?:@([0-9a-fA-F]{40}))?")
 _MOST_LINES: Final = 100_000
 T = TypeVar("T")
+
+
+app = typer.Typer(invoke_without_command=True)
+app.command()(drop)
 
 
 @dataclass(slots=True)
@@ -132,8 +137,13 @@ def renew_vouchers(settings: SettingsFile = USUAL, as_json: AsJSON = False) -> i
     return _with_registrar(settings, None, renew).tell(as_json=as_json)
 
 
-def vouchers(settings: SettingsFile = USUAL, as_json: AsJSON = False) -> None:
-    """Stored vouchers, one a device."""
+@app.callback()
+def vouchers(
+    context: typer.Context, settings: SettingsFile = USUAL, as_json: AsJSON = False
+) -> None:
+    """Stored vouchers, one a device; or what is to be done with them."""
+    if context.invoked_subcommand is not None:
+        return
 
     async def read(opened: SQLiteJournal) -> tuple[Errand, ...]:
         return await SQLiteStoredVouchers(opened.writer).all_current()

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     bindparam,
     func,
     insert,
@@ -26,11 +27,12 @@ from sqlalchemy import (
 
 from brski.edge.sql import sql_of
 from brski.edge.sql_writer import Writer
+from brski.errors import WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.append import append_events
 from registrar_plugin.store.rows import datetime_of, microseconds
 from registrar_plugin.store.schema import METADATA
-from registrar_plugin.store.vouchers import Errand
+from registrar_plugin.store.vouchers import Errand, VoucherDrop
 from registrar_plugin.telemetry.events import Event
 
 STORED_VOUCHERS: Final = Table(
@@ -53,6 +55,18 @@ STORED_VOUCHERS: Final = Table(
     Index("stored_vouchers_of_device", "serial_number", "idevid_issuer", "id"),
 )
 
+VOUCHER_DROPS: Final = Table(
+    "voucher_drops",
+    METADATA,
+    Column("last_errand", Integer, primary_key=True, autoincrement=False),  # of the device, so far
+    Column("idevid_issuer", LargeBinary(20), nullable=False),
+    Column("serial_number", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Index("voucher_drops_of_device", "serial_number", "idevid_issuer", "last_errand"),
+)
+
 _v = STORED_VOUCHERS.c
 _CHANGED: Final = (
     "request",
@@ -62,22 +76,38 @@ _CHANGED: Final = (
     "last_renewal_date",
     "refused",
 )
-_n = STORED_VOUCHERS.alias("n").c
-_NEWEST: Final = select(func.max(_n.id)).where(
+_n, _d = STORED_VOUCHERS.alias("n").c, VOUCHER_DROPS.c
+_OF_DEVICE: Final = and_(
     _n.idevid_issuer == bindparam("issuer"), _n.serial_number == bindparam("serial")
 )
+
+
+def _stands(errand: Any) -> Any:
+    """Whether it came after the last drop of its device."""
+    dropped = select(_d.last_errand).where(
+        _d.serial_number == errand.serial_number,
+        _d.idevid_issuer == errand.idevid_issuer,
+        _d.last_errand >= errand.id,
+    )
+    return ~dropped.exists()
+
+
+_NEWEST: Final = select(func.max(_n.id)).where(_OF_DEVICE, _stands(_n))
 _LATEST: Final = sql_of(select(STORED_VOUCHERS).where(_v.id == _NEWEST.scalar_subquery()))
 _CURRENT: Final = sql_of(
     select(STORED_VOUCHERS).where(_v.id == _NEWEST.where(_n.voucher.is_not(None)).scalar_subquery())
 )
 _NEWEST_EACH: Final = select(STORED_VOUCHERS).where(
     _v.id.in_(
-        select(func.max(_v.id))
-        .where(_v.voucher.is_not(None))
-        .group_by(_v.idevid_issuer, _v.serial_number)
+        select(func.max(_n.id))
+        .where(_n.voucher.is_not(None), _stands(_n))
+        .group_by(_n.idevid_issuer, _n.serial_number)
     )
 )
 _PUT: Final = sql_of(insert(STORED_VOUCHERS))
+_DROP: Final = sql_of(insert(VOUCHER_DROPS))
+_STANDS: Final = sql_of(select(_n.id).where(_n.id == bindparam("errand"), _stands(_n)))
+_LAST_STANDING: Final = sql_of(_NEWEST)
 _CHANGE: Final = sql_of(
     update(STORED_VOUCHERS)
     .where(_v.id == bindparam("errand"))
@@ -95,10 +125,12 @@ class SQLiteStoredVouchers:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    async def intend(self, errand: Errand, event: Event) -> Errand:
+    async def intend(self, errand: Errand, event: Event, *, renews: int | None = None) -> Errand:
         """See :meth:`~registrar_plugin.store.vouchers.StoredVouchers.intend`."""
 
         def work(db: sqlite3.Connection) -> int:
+            if renews is not None and not db.execute(_STANDS, {"errand": renews}).fetchone():
+                raise WrongOrder("the voucher to be renewed was dropped")
             row = _row(errand)
             number = db.execute(_PUT, row).lastrowid
             append_events(db, (event,))
@@ -116,6 +148,30 @@ class SQLiteStoredVouchers:
             append_events(db, (event,))
 
         await self._writer.change(work)
+
+    async def drop(self, drop: VoucherDrop, event: Event) -> bool:
+        """See :meth:`~registrar_plugin.store.vouchers.StoredVouchers.drop`."""
+        device = drop.device
+
+        def work(db: sqlite3.Connection) -> bool:
+            (last,) = db.execute(_LAST_STANDING, _key(device)).fetchone()
+            if last is None:
+                return False
+            db.execute(
+                _DROP,
+                {
+                    "last_errand": last,
+                    "idevid_issuer": device.idevid_issuer,
+                    "serial_number": device.serial_number,
+                    "at": microseconds(drop.at),
+                    "by": drop.by,
+                    "note": drop.note,
+                },
+            )
+            append_events(db, (event,))
+            return True
+
+        return await self._writer.change(work)
 
     async def latest(self, device: DeviceKey) -> Errand | None:
         """See :meth:`~registrar_plugin.store.vouchers.StoredVouchers.latest`."""
@@ -145,9 +201,12 @@ class SQLiteStoredVouchers:
         return tuple(_errand_of(row) for row in rows)
 
     def _one(self, query: str, device: DeviceKey) -> Errand | None:
-        values = {"issuer": device.idevid_issuer, "serial": device.serial_number}
-        row = self._writer.look_up(query, values)
+        row = self._writer.look_up(query, _key(device))
         return None if row is None else _errand_of(row)
+
+
+def _key(device: DeviceKey) -> dict[str, object]:
+    return {"issuer": device.idevid_issuer, "serial": device.serial_number}
 
 
 def _row(errand: Errand) -> dict[str, object]:

@@ -36,20 +36,47 @@ class Errand:
         return self.voucher is None and not self.refused
 
 
-class StoredVouchers(Protocol):
-    """Every method returns only when what it says is on disk."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoucherDrop:
+    """That a person no longer wants what was fetched ahead for a device."""
 
-    async def intend(self, errand: Errand, event: Event) -> Errand:
-        """Put down *errand*, unsigned; its ``id`` is given here."""
+    device: DeviceKey
+    at: datetime
+    by: str
+    note: str = ""
+
+
+class StoredVouchers(Protocol):
+    """Every method returns only when what it says is on disk, or reads what is there, whichever
+    process wrote it.
+    """
+
+    async def intend(self, errand: Errand, event: Event, *, renews: int | None = None) -> Errand:
+        """Put down *errand*, unsigned; its ``id`` is given here.
+
+        Args:
+            renews: the errand that it is to take the place of, and of no other's.
+
+        Raises:
+            WrongOrder: that one was dropped.
+        """
 
     async def change(self, errand: Errand, event: Event) -> None:
         """Put down how far *errand* has come."""
 
+    async def drop(self, drop: VoucherDrop, event: Event) -> bool:
+        """Drop every errand for the device until now, one that is under way included: it brings
+        nothing any more, and is not taken up. They stay on record. A later one counts again.
+
+        Returns:
+            Whether there was any that was not dropped before; else nothing is written.
+        """
+
     async def latest(self, device: DeviceKey) -> Errand | None:
-        """The last errand for *device*, however it ended."""
+        """The last errand for *device*, however it ended, unless it was dropped."""
 
     async def current(self, device: DeviceKey) -> Errand | None:
-        """The last errand for *device* that brought a voucher."""
+        """The last errand for *device* that brought a voucher, unless it was dropped."""
 
     async def all_current(self) -> tuple[Errand, ...]:
         """:meth:`current` of every device that has one."""
@@ -58,4 +85,4 @@ class StoredVouchers(Protocol):
         """Those of :meth:`all_current` that end before a moment, the first to end first."""
 
     async def devices(self, serial_number: str) -> tuple[DeviceKey, ...]:
-        """Every device of this serial number that an errand was for."""
+        """Every device of this serial number that an errand was for, dropped or not."""

@@ -54,17 +54,22 @@ class VoucherFetcher:
         self._journal = journal
         self._clerk = clerk
 
-    async def fetch(self, announced: Announced) -> Errand:
+    async def fetch(self, announced: Announced, *, renews: int | None = None) -> Errand:
         """Fetch a voucher without nonce, or renew the one that is there.
+
+        Args:
+            renews: the errand whose voucher is to be renewed, as long as nobody has dropped it;
+                None: fetch one whatever was before.
 
         Returns:
             The errand with its voucher, which is durable.
 
         Raises:
+            WrongOrder: it was dropped.
             Unavailable: the MASA does not answer; the next call posts the same request.
             VoucherRefused, CredentialsRefused, UnexpectedResponse: what it says instead.
         """
-        errand = await self._errand(announced)
+        errand = await self._errand(announced, renews)
         if errand.request is None:
             errand = await self._signed(errand)
         request = errand.request or b""
@@ -78,7 +83,7 @@ class VoucherFetcher:
             raise
         return await self._brought(errand, answer.body, voucher)
 
-    async def _errand(self, announced: Announced) -> Errand:
+    async def _errand(self, announced: Announced, wanted: int | None) -> Errand:
         """The one under way, or a new one, unsigned."""
         device, now = announced.device, self._clerk.now()
         latest = await self._vouchers.latest(device)
@@ -105,7 +110,7 @@ class VoucherFetcher:
             unsigned=unsigned.encode(),
         )
         step = "renewal-intent" if renews else "intent"
-        return await self._vouchers.intend(errand, self._event(errand, step))
+        return await self._vouchers.intend(errand, self._event(errand, step), renews=wanted)
 
     async def _signed(self, errand: Errand) -> Errand:
         unsigned = self._serialization.decode_unsigned(errand.unsigned)

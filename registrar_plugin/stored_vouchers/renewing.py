@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from brski.errors import OnboardingError, Refused
+from brski.errors import OnboardingError, Refused, WrongOrder
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.identity.announced import Announced
 from registrar_plugin.store.port import Journal
@@ -66,7 +66,12 @@ class VoucherRenewer:
                 device=errand.device, manufacturer=errand.manufacturer, masa_url=errand.masa_url
             )
             try:
-                told(await self._fetcher.fetch(announced), None)
+                told(await self._fetcher.fetch(announced, renews=errand.id), None)
+            except WrongOrder:
+                log.info(
+                    "stored voucher was dropped",
+                    extra={"serial_number": errand.device.serial_number},
+                )
             except OnboardingError as fault:
                 log.warning(
                     "stored voucher not renewed",

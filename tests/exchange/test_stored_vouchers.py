@@ -28,7 +28,9 @@ from device_client.pledge.states import Result
 from masa_stub.issue import IssuePolicy
 from registrar_plugin.registrar import VoucherAnswer
 from registrar_plugin.settings import StoredVoucherSettings
+from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_vouchers import SQLiteStoredVouchers
+from registrar_plugin.store.vouchers import VoucherDrop
 from registrar_plugin.stored_vouchers.shelf import Use
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
@@ -371,3 +373,59 @@ async def test_a_running_registrar_renews_by_itself(tmp_path: Path) -> None:
         current = await world.stored.current(device.key)
         assert current is not None
         assert current.expires_on is not None
+
+
+# -- dropping
+
+
+async def drop(world: World, device: Device) -> None:
+    """As the command does it: another process, another connection to the same file."""
+    other = SQLiteJournal(world.folder / "registrar.db")
+    try:
+        await SQLiteStoredVouchers(other.writer).drop(
+            VoucherDrop(device=device.key, at=world.clock(), by="operator"),
+            Event(at=world.clock(), kind=EventKind.STORED_VOUCHER, device=device.key),
+        )
+    finally:
+        await other.close()
+
+
+@pytest.mark.parametrize("use", [Use.MASA_SILENT, Use.FIRST])
+async def test_a_dropped_voucher_admits_nobody(tmp_path: Path, use: Use) -> None:
+    """The registrar that runs knows at once; fetched anew, it admits again."""
+    async with make_world(tmp_path, issue=LONG, use=use) as world:
+        device = await sold(world)
+        await world.fetch(device)
+        await drop(world, device)
+        world.wire.broken = AWAY
+        with pytest.raises(Unavailable):
+            await world.voucher(device)
+        world.wire.broken = None
+        anew = await world.fetch(device)
+        assert request_in(world.wire.sent[-1]).prior_signed_voucher_request is None
+        world.wire.broken = AWAY
+        answer = await world.voucher(device)
+        assert isinstance(answer, VoucherAnswer)
+        assert answer.body == anew.voucher
+
+
+async def test_a_dropped_voucher_is_not_renewed(tmp_path: Path) -> None:
+    """Neither later, nor by a renewal that had been decided on when it was dropped; no alarm."""
+    async with make_world(tmp_path, issue=LONG) as world:
+        device, kept = await sold(world), await sold(world, "SN-2")
+        errand = await world.fetch(device)
+        await world.fetch(kept)
+        await drop(world, device)
+        world.clock.forward(days=24)
+        asked = len(world.wire.sent)
+
+        async def ending(*_: object, **__: object) -> tuple[object, ...]:
+            return (errand, *(await SQLiteStoredVouchers.all_current(world.stored)))
+
+        with pytest.MonkeyPatch.context() as late:
+            late.setattr(world.renewer._vouchers, "ending", ending)
+            await world.renewer.renew_due()
+        assert len(world.wire.sent) == asked + 1
+        assert request_in(world.wire.sent[-1]).serial_number == "SN-2"
+        assert await world.stored.current(device.key) is None
+        assert await lines(world, EventKind.ALARM) == ()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from brski.errors import WrongOrder
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_vouchers import SQLiteStoredVouchers
-from registrar_plugin.store.vouchers import Errand
+from registrar_plugin.store.vouchers import Errand, VoucherDrop
 from registrar_plugin.telemetry.events import Event, EventKind
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -115,3 +116,65 @@ async def test_only_the_newest_of_a_device_is_listed_and_ends(
     assert await vouchers.ending(NOW + timedelta(days=7), most=9) == (soon,)
     assert await vouchers.ending(NOW + timedelta(days=50), most=9) == (soon, renewed)
     assert await vouchers.ending(NOW + timedelta(days=50), most=1) == (soon,)
+
+
+# -- dropped by a person
+
+
+def dropped(device: DeviceKey = DEVICE) -> VoucherDrop:
+    return VoucherDrop(device=device, at=NOW, by="operator", note="sold")
+
+
+async def test_what_was_dropped_is_gone_for_every_reader(vouchers: SQLiteStoredVouchers) -> None:
+    """Neither handed out nor renewed nor listed; its namesake is, and the device is still known."""
+    await brought(vouchers, days=1)
+    other = await brought(vouchers, TWIN, days=1)
+    assert await vouchers.drop(dropped(), line())
+    assert await vouchers.current(DEVICE) is None
+    assert await vouchers.latest(DEVICE) is None
+    assert await vouchers.all_current() == (other,)
+    assert await vouchers.ending(NOW + timedelta(days=7), most=9) == (other,)
+    assert await vouchers.devices("SN-1") == (DEVICE, TWIN)
+
+
+async def test_again_it_drops_nothing(
+    vouchers: SQLiteStoredVouchers, journal: SQLiteJournal
+) -> None:
+    """Nor does it for a device that nothing was fetched for; no line says that it did."""
+    assert not await vouchers.drop(dropped(), line())
+    await brought(vouchers)
+    assert await vouchers.drop(dropped(), line())
+    lines = len(await journal.events())
+    assert not await vouchers.drop(dropped(), line())
+    assert len(await journal.events()) == lines
+
+
+async def test_the_former_one_does_not_come_back(vouchers: SQLiteStoredVouchers) -> None:
+    """All that came before goes with the newest; what is fetched after it counts again."""
+    await brought(vouchers)
+    await brought(vouchers)
+    await vouchers.drop(dropped(), line())
+    assert await vouchers.current(DEVICE) is None
+    anew = await brought(vouchers)
+    assert await vouchers.current(DEVICE) == anew
+    assert await vouchers.all_current() == (anew,)
+    assert await vouchers.drop(dropped(), line())
+
+
+async def test_what_is_under_way_brings_nothing(vouchers: SQLiteStoredVouchers) -> None:
+    """Its answer is kept, as everything that came, and is of no use."""
+    intended = await vouchers.intend(errand(), line())
+    await vouchers.drop(dropped(), line())
+    await vouchers.change(replace(intended, request=b"signed", voucher=b"voucher"), line())
+    assert await vouchers.current(DEVICE) is None
+
+
+async def test_no_renewal_begins_of_what_was_dropped(vouchers: SQLiteStoredVouchers) -> None:
+    """Decided in the transaction of its intent; the nearest acceptance is one drop earlier."""
+    former = await brought(vouchers)
+    renewal = await vouchers.intend(errand(), line(), renews=former.id)
+    assert renewal.id > former.id
+    await vouchers.drop(dropped(), line())
+    with pytest.raises(WrongOrder, match="dropped"):
+        await vouchers.intend(errand(), line(), renews=former.id)
+    assert await vouchers.latest(DEVICE) is None
