@@ -23,17 +23,20 @@ from brski.errors import (
 )
 from brski.registry import JSON
 from brski.telemetry.audit_log import AuditLog, decode_audit_log
+from registrar_plugin.ca_backend.crl import Reason
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.masa_link.port import MASALink
 from registrar_plugin.store.port import Journal, Onboarding
+from registrar_plugin.store.revocation import Revocation
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy, judge_audit_log, judge_no_log
-from registrar_plugin.telemetry.events import EventKind, Outcome
+from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
 log = logging.getLogger(__name__)
 
 _SECTION: Final = "RFC 8995 §5.8.1"
 _MOST_SILENT: Final = 4096  # ours: onboardings whose report is waited for
+_REVOKER: Final = "the registrar, since the audit log was found bad"
 _UNKNOWN_MEMBERS: Final = 200  # ours: characters of them in an event
 
 _Key: TypeAlias = tuple[DeviceKey, bytes]
@@ -167,8 +170,14 @@ class AuditWatch:
             details=_details(verdict),
         )
         alarms = () if verdict.good else (replace(event, kind=EventKind.ALARM),)
+        revokes = self._policy.revoke_on_bad_verdict and not verdict.good
         await self._journal.set_audit_verdict(
-            onboarding, verdict.good, verdict.reason, event, *alarms
+            onboarding,
+            verdict.good,
+            verdict.reason,
+            event,
+            *alarms,
+            revoking=_revoking(event) if revokes else None,
         )
         return replace(onboarding, audit_verdict=verdict.good, audit_reason=verdict.reason)
 
@@ -214,6 +223,32 @@ class AuditWatch:
             raise UnexpectedResponse(
                 f"the MASA's audit log cannot be read: {err.reason}", section=_SECTION
             ) from err
+
+
+def _revoking(verdict: Event) -> tuple[Revocation, Event]:
+    """What a bad *verdict* withdraws, where the domain wants that (RFC 8995 §5.8.3)."""
+    assert verdict.device is not None  # noqa: S101 - for the type: verdicts are of devices
+    revocation = Revocation(
+        device=verdict.device,
+        at=verdict.at,
+        reason=Reason.PRIVILEGE_WITHDRAWN,
+        by=_REVOKER,
+        note=verdict.reason,
+    )
+    line = replace(
+        verdict,
+        kind=EventKind.REVOCATION,
+        outcome=Outcome.DONE,
+        reason=f"revoked by {_REVOKER}: {verdict.reason}",
+        code="",
+        details={
+            "reason": revocation.reason.value,
+            "by": revocation.by,
+            "note": revocation.note,
+            "section": "RFC 8995 §5.8.3",
+        },
+    )
+    return revocation, line
 
 
 def _key(onboarding: Onboarding) -> _Key:

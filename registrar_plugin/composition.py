@@ -515,4 +515,5 @@ def _audit_policy(settings: RegistrarSettings) -> AuditPolicy:
         accept_no_log=policy.accept_no_log,
         accept_silence=policy.accept_silence,
         exempt=frozenset(policy.exempt),
+        revoke_on_bad_verdict=policy.revoke_on_bad_verdict,
     )

@@ -103,6 +103,7 @@ class AuditLogSettings(Settings):
     accept_no_log: bool = False
     accept_silence: bool = False
     exempt: tuple[str, ...] = ()
+    revoke_on_bad_verdict: bool = False
     wait_s: float = Field(default=60, gt=0, le=86_400)
 
 

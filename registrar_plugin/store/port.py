@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from registrar_plugin.identity.model import DeviceKey
+from registrar_plugin.store.revocation import Revocation
 from registrar_plugin.telemetry.events import Event, EventKind
 
 
@@ -131,9 +132,19 @@ class Journal(Protocol):
         """What the pledge said of its voucher."""
 
     async def set_audit_verdict(
-        self, onboarding: Onboarding, good: bool, reason: str, *events: Event
+        self,
+        onboarding: Onboarding,
+        good: bool,
+        reason: str,
+        *events: Event,
+        revoking: tuple[Revocation, Event] | None = None,
     ) -> None:
-        """What the registrar judged of the audit log."""
+        """What the registrar judged of the audit log.
+
+        Args:
+            revoking: withdraws the device's certificates with it, in the same transaction, if one
+                of them is active; else nothing of it is written.
+        """
 
     async def open_intents(self) -> tuple[Intent, ...]:
         """Those without a result, oldest first; a restart completes them."""

@@ -25,6 +25,7 @@ from registrar_plugin.store.append import append_events
 from registrar_plugin.store.intents import put_intent, put_result
 from registrar_plugin.store.port import Intent, IntentKind, IssuedCertificate, Onboarding
 from registrar_plugin.store.recent import RecentOnboardings
+from registrar_plugin.store.revocation import Revocation
 from registrar_plugin.store.rows import (
     certificate_of,
     event_of,
@@ -39,7 +40,9 @@ from registrar_plugin.store.schema import (
     VERSION,
 )
 from registrar_plugin.store.sqlite_revocation import (
+    has_active,
     is_ended,
+    revoke,
     supersede,
     withdraw_at_birth,
 )
@@ -157,13 +160,20 @@ class SQLiteJournal:
         await self._writer.change(work, done=changed)
 
     async def set_audit_verdict(
-        self, onboarding: Onboarding, good: bool, reason: str, *events: Event
+        self,
+        onboarding: Onboarding,
+        good: bool,
+        reason: str,
+        *events: Event,
+        revoking: tuple[Revocation, Event] | None = None,
     ) -> None:
-        """What the registrar judged of the audit log."""
+        """See :meth:`~registrar_plugin.store.port.Journal.set_audit_verdict`."""
 
         def work(db: sqlite3.Connection) -> None:
             _change(db, sql.SET_VERDICT, onboarding, {"good": good, "reason": reason})
             append_events(db, events)
+            if revoking is not None and has_active(db, onboarding.device):
+                revoke(db, *revoking)
 
         changed = self._change_of(onboarding, audit_verdict=good, audit_reason=reason)
         await self._writer.change(work, done=changed)

@@ -84,6 +84,8 @@ _WITHDRAW: Final = sql_of(insert(WITHDRAWALS))
 _ONBOARDING: Final = sql_of(select(_o.request_digest).where(_of_device(_o)))
 _LAST_INTENT: Final = sql_of(select(func.coalesce(func.max(_i.id), _ZERO)))
 _GOOD: Final = sql_of(select(_c.sha256).where(_of_device(_c), _c.state != _REVOKED))
+_IS_ACTIVE: Final = _c.state == literal_column("'active'")
+_ACTIVE: Final = sql_of(select(_c.sha256).where(_of_device(_c), _IS_ACTIVE))
 _FORGET_SUPERSESSION: Final = (
     "DELETE FROM withdrawals WHERE certificate_sha256 = :certificate_sha256"
 )
@@ -91,9 +93,7 @@ _SET_REVOKED: Final = sql_of(update(CERTIFICATES).where(_of_device(_c)).values(s
 _SUPERSEDE: Final = sql_of(
     insert(WITHDRAWALS).from_select(
         ["certificate_sha256", "at", "reason"],
-        select(_c.sha256, bindparam("at"), _SUPERSEDED).where(
-            _of_device(_c), _c.state == literal_column("'active'")
-        ),
+        select(_c.sha256, bindparam("at"), _SUPERSEDED).where(_of_device(_c), _IS_ACTIVE),
     )
 )
 _last = _LAST.subquery("last")
@@ -129,32 +129,7 @@ class SQLiteWithdrawals:
 
     async def revoke(self, revocation: Revocation, event: Event) -> int:
         """See :meth:`~registrar_plugin.store.revocation.Withdrawals.revoke`."""
-        device = _key(revocation.device)
-
-        def work(db: sqlite3.Connection) -> int:
-            standing = db.execute(_ONBOARDING, device).fetchone()
-            (last_intent,) = db.execute(_LAST_INTENT).fetchone()
-            db.execute(
-                _PUT,
-                {
-                    "idevid_issuer": revocation.device.idevid_issuer,
-                    "serial_number": revocation.device.serial_number,
-                    "at": microseconds(revocation.at),
-                    "reason": revocation.reason.value,
-                    "by": revocation.by,
-                    "note": revocation.note,
-                    "request_digest": None if standing is None else standing[0],
-                    "last_intent": last_intent,
-                },
-            )
-            good = db.execute(_GOOD, device).fetchall()
-            for (digest,) in good:
-                _withdraw(db, digest, revocation)
-            db.execute(_SET_REVOKED, device)
-            append_events(db, (event,))
-            return len(good)
-
-        return await self._writer.change(work)
+        return await self._writer.change(lambda db: revoke(db, revocation, event))
 
     async def of(self, device: DeviceKey) -> Revocation | None:
         """See :meth:`~registrar_plugin.store.revocation.Withdrawals.of`."""
@@ -162,10 +137,41 @@ class SQLiteWithdrawals:
         return None if row is None else _revocation_of(row)
 
 
-def supersede(db: sqlite3.Connection, device: DeviceKey, at: datetime) -> None:
-    """Take down that the active certificate of *device* is about to be superseded; inside the
-    writer's transaction, as the two that follow.
+def revoke(db: sqlite3.Connection, revocation: Revocation, event: Event) -> int:
+    """See :meth:`~registrar_plugin.store.revocation.Withdrawals.revoke`; inside the writer's
+    transaction, as those that follow.
     """
+    device = _key(revocation.device)
+    standing = db.execute(_ONBOARDING, device).fetchone()
+    (last_intent,) = db.execute(_LAST_INTENT).fetchone()
+    db.execute(
+        _PUT,
+        {
+            "idevid_issuer": revocation.device.idevid_issuer,
+            "serial_number": revocation.device.serial_number,
+            "at": microseconds(revocation.at),
+            "reason": revocation.reason.value,
+            "by": revocation.by,
+            "note": revocation.note,
+            "request_digest": None if standing is None else standing[0],
+            "last_intent": last_intent,
+        },
+    )
+    good = db.execute(_GOOD, device).fetchall()
+    for (digest,) in good:
+        _withdraw(db, digest, revocation)
+    db.execute(_SET_REVOKED, device)
+    append_events(db, (event,))
+    return len(good)
+
+
+def has_active(db: sqlite3.Connection, device: DeviceKey) -> bool:
+    """Whether *device* has an LDevID that is accepted."""
+    return db.execute(_ACTIVE, _key(device)).fetchone() is not None
+
+
+def supersede(db: sqlite3.Connection, device: DeviceKey, at: datetime) -> None:
+    """Take down that the active certificate of *device* is about to be superseded."""
     db.execute(_SUPERSEDE, {**_key(device), "at": microseconds(at)})
 
 

@@ -31,6 +31,7 @@ class AuditPolicy:
     accept_no_log: bool = False  # a MASA that has none
     accept_silence: bool = False  # a MASA that does not answer
     exempt: frozenset[str] = frozenset()  # devices, "serial" or "serial@issuer-hex"
+    revoke_on_bad_verdict: bool = False  # what the device has from an earlier onboarding
 
     def is_exempt(self, device: DeviceKey) -> bool:
         """Whether *device* is not judged at all."""

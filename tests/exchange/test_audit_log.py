@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cryptography import x509
 from brski.errors import (
     AuditLogUnacceptable,
     CredentialsRefused,
+    NotAuthenticated,
     NotKnownToMASA,
     OnboardingError,
     Unavailable,
@@ -19,12 +21,15 @@ from brski.errors import (
     VoucherRefused,
     WrongOrder,
 )
+from brski.pki.keys import certificate_der
 from brski.telemetry.audit_log import AuditEvent, AuditLog, encode_audit_log
+from brski.telemetry.status import Status
 from brski.voucher.model import Assertion
 from registrar_plugin.pledge_facing.error_responses import EST_STATUS
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 from tests.kit import pki
+from tests.kit.crl import Lists
 from tests.kit.world import Device, World, make_world
 
 
@@ -219,5 +224,125 @@ async def test_a_former_owner_that_is_known_is_accepted(tmp_path: Path) -> None:
         await world.voucher(device)
         nonced = replace(FOREIGN, nonce="AAAAAAAAAAAAAAAAAAAAAA==")
         world.wire.audit_log_instead = await history(world, nonced)
+        await world.accept(device)
+        assert isinstance(await world.enroll(device), x509.Certificate)
+
+
+# -- what an earlier onboarding has left
+
+
+REVOKING = AuditPolicy(revoke_on_bad_verdict=True)
+
+
+async def onboarded_again(world: World, *others: AuditEvent) -> tuple[Device, x509.Certificate]:
+    """A device that was onboarded once, and comes again with *others* in its log; its LDevID."""
+    device = world.make_device()
+    ldevid = await world.onboard(device)
+    await world.voucher(device, nonce=bytes(range(16, 32)))
+    world.wire.audit_log_instead = await history(world, *others)
+    await world.accept(device)
+    return device, ldevid
+
+
+async def state_of(world: World, certificate: x509.Certificate) -> str:
+    digest = hashlib.sha256(certificate_der(certificate)).digest()
+    stored = await world.journal.certificate_by_digest(digest)
+    assert stored is not None
+    return stored.state
+
+
+@pytest.mark.requirement("REG-22")
+async def test_a_bad_verdict_revokes_what_was_before_where_the_domain_wants_it(
+    tmp_path: Path,
+) -> None:
+    """At every gate, and in the list, with the reason; the journal says by which rule."""
+    async with make_world(tmp_path, audit=REVOKING) as world:
+        device, ldevid = await onboarded_again(world, FOREIGN)
+        with pytest.raises(AuditLogUnacceptable):
+            await world.enroll(device)
+        assert await state_of(world, ldevid) == "revoked"
+        with pytest.raises(NotAuthenticated, match="revoked"):
+            await world.reports.enroll_status(Status(status=True), world.connection([ldevid]))
+        (line,) = await events_of(world, device, EventKind.REVOCATION)
+        assert line.details["section"] == "RFC 8995 §5.8.3"
+        (verdict,) = [
+            event
+            for event in await events_of(world, device, EventKind.AUDIT_LOG)
+            if event.outcome is Outcome.REFUSED
+        ]
+        assert verdict.reason in line.reason
+        lists = Lists(world)
+        (entry,) = x509.load_der_x509_crl((await lists.keeper().refresh()).octets)
+        assert entry.serial_number == ldevid.serial_number
+        said = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        assert said is x509.ReasonFlags.privilege_withdrawn
+
+
+async def test_by_default_it_stays_what_it_is(tmp_path: Path) -> None:
+    """The domain decides (RFC 8995 §5.8.3); the nearest thing that differs is the switch."""
+    async with make_world(tmp_path) as world:
+        device, ldevid = await onboarded_again(world, FOREIGN)
+        with pytest.raises(AuditLogUnacceptable):
+            await world.enroll(device)
+        assert await state_of(world, ldevid) == "active"
+        assert await events_of(world, device, EventKind.REVOCATION) == ()
+
+
+async def test_a_good_verdict_revokes_nothing(tmp_path: Path) -> None:
+    """The former LDevID is superseded by the next, as ever."""
+    async with make_world(tmp_path, audit=REVOKING) as world:
+        device, ldevid = await onboarded_again(world)
+        assert isinstance(await world.enroll(device), x509.Certificate)
+        assert await state_of(world, ldevid) == "superseded"
+        assert await events_of(world, device, EventKind.REVOCATION) == ()
+
+
+async def test_who_has_nothing_is_not_revoked(tmp_path: Path) -> None:
+    """A first onboarding that is refused leaves no revocation behind, nor does a second verdict."""
+    async with make_world(tmp_path, audit=REVOKING) as world:
+        device = world.make_device()
+        await world.voucher(device)
+        world.wire.audit_log_instead = await history(world, FOREIGN)
+        await world.accept(device)
+        with pytest.raises(AuditLogUnacceptable):
+            await world.enroll(device)
+        assert await events_of(world, device, EventKind.REVOCATION) == ()
+
+
+async def test_its_namesake_keeps_its_certificate(tmp_path: Path) -> None:
+    """Everything is kept by the pair of issuer and serial number."""
+    async with make_world(tmp_path, audit=REVOKING) as world:
+        twin = await world.onboard(world.make_device(issuer=world.other_oem))
+        device, ldevid = await onboarded_again(world, FOREIGN)
+        with pytest.raises(AuditLogUnacceptable):
+            await world.enroll(device)
+        assert await state_of(world, ldevid) == "revoked"
+        assert await state_of(world, twin) == "active"
+
+
+async def test_a_verdict_that_comes_too_late_revokes_nothing(tmp_path: Path) -> None:
+    """The device has begun anew meanwhile: what was judged stands no longer."""
+    async with make_world(tmp_path, audit=REVOKING) as world:
+        device = world.make_device()
+        ldevid = await world.onboard(device)
+        await world.voucher(device, nonce=bytes(range(16, 32)))
+        overtaken = await world.journal.onboarding(device.key)
+        assert overtaken is not None
+        await world.voucher(device, nonce=bytes(range(32, 48)))
+        world.wire.audit_log_instead = await history(world, FOREIGN)
+        with pytest.raises(WrongOrder):
+            await world.watch.start(overtaken)
+        assert await state_of(world, ldevid) == "active"
+        assert await events_of(world, device, EventKind.REVOCATION) == ()
+
+
+async def test_it_comes_back_by_another_onboarding(tmp_path: Path) -> None:
+    """As after any revocation: a good verdict, and a new LDevID."""
+    async with make_world(tmp_path, audit=REVOKING) as world:
+        device, _ = await onboarded_again(world, FOREIGN)
+        with pytest.raises(AuditLogUnacceptable):
+            await world.enroll(device)
+        world.wire.audit_log_instead = None
+        await world.voucher(device, nonce=bytes(range(32, 48)))
         await world.accept(device)
         assert isinstance(await world.enroll(device), x509.Certificate)

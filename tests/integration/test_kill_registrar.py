@@ -47,9 +47,9 @@ from registrar_plugin.store.sqlite_issuances import SQLiteIssuances
 step, when = sys.argv[1], sys.argv[2]
 room = SQLiteIssuances if step == "intend" else SQLiteJournal
 genuine = getattr(room, step, None)
-async def killing(*arguments):
+async def killing(*arguments, **named):
     if when == "after":
-        await genuine(*arguments)
+        await genuine(*arguments, **named)
     os.kill(os.getpid(), signal.SIGKILL)
 if genuine is not None:
     setattr(room, step, killing)
