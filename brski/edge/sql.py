@@ -98,8 +98,8 @@ def prepare_schema(
     """Create *metadata*'s tables in an empty file, or see that the file has that version.
 
     With *grown_from* a schema grows: tables that an older file, or one of this version written by
-    a program with fewer parts, does not have are created; those that it has are left as they are.
-    So a version that changes a table must not be grown into.
+    a program with fewer parts, does not have are created, and so are indexes; the tables that it
+    has are left as they are. So a version that changes a table must not be grown into.
 
     Args:
         connection: inside a transaction, so that a file is old or new and nothing between.
@@ -121,6 +121,9 @@ def prepare_schema(
             hint="another version of this program, or another program, wrote it",
         )
     metadata.create_all(connection)
+    for table in metadata.sorted_tables:
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
     if found != version:
         connection.exec_driver_sql(f"PRAGMA user_version = {version}")
 

@@ -41,6 +41,7 @@ EVENTS: Final = Table(
     Column("peer_address", String(64), nullable=False),
     Column("details", Text, nullable=False),  # a JSON object of strings
     Index("events_of_device", "serial_number", "idevid_issuer"),
+    Index("alarms", "id", sqlite_where=text("kind = 'alarm'")),  # few among very many
 )
 
 ONBOARDINGS: Final = Table(

@@ -11,10 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import (
-    Row,
-    select,
-)
+from sqlalchemy import Row, literal_column, select
 
 from brski.edge.atomic_file import check_room
 from brski.edge.sql_writer import Writer
@@ -253,7 +250,7 @@ class SQLiteJournal:
         e = EVENTS.c
         query = select(EVENTS).order_by(e.id.desc()).limit(limit)
         if kind is not None:
-            query = query.where(e.kind == kind.value)
+            query = query.where(e.kind == literal_column(f"'{kind.value}'"))  # finds the index
         if device is not None:
             query = query.where(
                 e.idevid_issuer == device.idevid_issuer, e.serial_number == device.serial_number

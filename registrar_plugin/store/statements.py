@@ -112,8 +112,14 @@ GET_ACTIVE: Final = sql_of(
         _c.state == _ACTIVE,
     )
 )
-DEVICES: Final = sql_of(
+_a = ARTIFACTS.c
+DEVICES: Final = sql_of(  # by way of their requests, which an index finds by the number alone
     select(_o.idevid_issuer, _o.serial_number)
-    .where(_o.serial_number == bindparam("serial"))
+    .where(
+        _o.serial_number == bindparam("serial"),
+        _o.idevid_issuer.in_(
+            select(_a.idevid_issuer).where(_a.serial_number == bindparam("serial"))
+        ),
+    )
     .order_by(_o.idevid_issuer)
 )
