@@ -21,7 +21,8 @@ from registrar_plugin.ca_backend.crl import PublishedCRL
 from registrar_plugin.ca_backend.rollover import make_rollover
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.cli_common import USUAL, SettingsFile, with_journal
-from registrar_plugin.revocation.opening import open_keeper, write_crl
+from registrar_plugin.revocation.file import write_crl
+from registrar_plugin.revocation.opening import open_keeper
 from registrar_plugin.settings import RegistrarSettings
 from registrar_plugin.store.sqlite import SQLiteJournal
 

@@ -121,7 +121,8 @@ class MountableRegistrar:
         Raises:
             StateError: another process serves on the same journal.
         """
-        mark = self.journal_path.with_name(f"{self.journal_path.name}.serving")
+        journal = self.journal_path.resolve()  # by whatever name a second one knows it
+        mark = journal.with_name(f"{journal.name}.serving")
         self.stack.enter_context(only_one(mark, what="serves on this journal"))
         await self.take_up()
         for crl in self.crls.values():

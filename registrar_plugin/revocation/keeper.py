@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from brski.errors import OnboardingError, StateError, Unavailable
 from registrar_plugin.ca_backend.crl import PublishedCRL, parse_crl
@@ -24,6 +23,8 @@ from registrar_plugin.telemetry.events import Event, EventKind
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 2.0  # ours: so long a revocation of another process may go unpublished
+LONG_OCTETS: Final = 1 << 20  # ours: a longer list, which stays in the journal as every one does,
+LONG_PAUSE: Final = timedelta(minutes=1)  # comes no more often than caches ask for it
 _PAUSE_LIMIT_S: Final = 60.0  # ours: between tries while the disk is full or the CA away
 _SKEW: Final = timedelta(minutes=5)  # ours: a clock that was set right by less is no matter
 
@@ -36,11 +37,26 @@ class CRLPolicy:
     superseded: bool = False  # list certificates that a renewal has replaced, too
 
 
+class ListPlace(Protocol):
+    """Where a list is put besides."""
+
+    async def put(self, octets: bytes) -> None:
+        """Put a signed list, DER, in place of the one before.
+
+        Raises:
+            OnboardingError: why not; the one before is still there.
+        """
+
+    def stands(self) -> bool:
+        """Whether the last one that was put is there."""
+
+
 class CRLKeeper:
     """One CA's lists.
 
     Args:
-        publish: puts a signed list, DER, where else it shall be; called until it has succeeded.
+        place: where else it shall be; tried until it has succeeded, and again when it is not there
+            any more.
 
     Raises:
         KeyUnusable: *ca* may not sign lists; better said now than at the first revocation.
@@ -54,7 +70,7 @@ class CRLKeeper:
         lists: RevocationLists,
         clerk: Clerk,
         policy: CRLPolicy,
-        publish: Callable[[bytes], Awaitable[None]] | None = None,
+        place: ListPlace | None = None,
     ) -> None:
         self.scope = ca.crl_issuer.scope
         self._ca = ca
@@ -62,9 +78,9 @@ class CRLKeeper:
         self._lists = lists
         self._clerk = clerk
         self._policy = policy
-        self._publish = publish
+        self._place = place
         self._current: PublishedCRL | None = None
-        self._put: PublishedCRL | None = None  # where else it shall be
+        self._put: PublishedCRL | None = None  # in that place
         self._is_begun = False
         self._number = self._mark = 0
         self._last: PublishedCRL | None = None  # of this CA, in the journal
@@ -89,8 +105,9 @@ class CRLKeeper:
             else:
                 current = standing
             self._current = current  # whatever becomes of the other place
-            if self._publish is not None and self._put != current:
-                await self._publish(current.octets)
+            place = self._place
+            if place is not None and not (self._put == current and place.stands()):
+                await place.put(current.octets)
                 self._put = current
             return current
 
@@ -177,6 +194,8 @@ class CRLKeeper:
         now = self._clerk.now()
         if now >= published.this_update + half or now < published.this_update - _SKEW:
             return True  # it ends soon; or the clock was set back, and the list begins too late
+        if len(published.octets) > LONG_OCTETS and now < published.this_update + LONG_PAUSE:
+            return False
         await self._entries.catch_up()
         return self._mark != await self._entries.mark(self._ca.crl_issuer.name)
 

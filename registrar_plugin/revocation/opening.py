@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
-from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from brski.edge.atomic_file import write_atomically
 from brski.errors import SettingsError
 from registrar_plugin.ca_backend.crl_settings import CRLSettings
 from registrar_plugin.ca_backend.port import CABackend, CRLSigner
 from registrar_plugin.clerk import Clerk
+from registrar_plugin.revocation.file import ListFile
 from registrar_plugin.revocation.keeper import CRLKeeper, CRLPolicy
 from registrar_plugin.revocation.web import PublishedList
 from registrar_plugin.settings import RegistrarSettings
@@ -26,8 +19,6 @@ from registrar_plugin.store.sqlite_crls import SQLiteRevocationLists
 from registrar_plugin.store.sqlite_entries import SQLiteListEntries
 
 log = logging.getLogger(__name__)
-
-_PEM: Final = ".pem"
 
 
 def open_lists(
@@ -98,24 +89,5 @@ def open_keeper(
         policy=CRLPolicy(
             validity=timedelta(hours=settings.validity_h), superseded=settings.superseded
         ),
-        publish=_into(settings.file),
+        place=None if settings.file is None else ListFile(settings.file),
     )
-
-
-def _into(path: Path | None) -> Callable[[bytes], Awaitable[None]] | None:
-    return None if path is None else partial(_write_aside, path)
-
-
-async def _write_aside(path: Path, octets: bytes) -> None:
-    await asyncio.to_thread(write_crl, path, octets)
-
-
-def write_crl(path: Path, octets: bytes) -> None:
-    """Put a list where a web server finds it: PEM if the name ends so, else DER.
-
-    Raises:
-        Unavailable, FileUnusable: as :func:`brski.edge.atomic_file.write_atomically`.
-    """
-    if path.suffix == _PEM:
-        octets = x509.load_der_x509_crl(octets).public_bytes(Encoding.PEM)
-    write_atomically(path, octets, mode=0o644)

@@ -63,6 +63,7 @@ class SQLiteJournal:
     def __init__(self, path: Path) -> None:
         self._writer = Writer(path, METADATA, version=VERSION, grown_from=GROWN_FROM, pace_s=PACE_S)
         self._recent = RecentOnboardings(time.monotonic)
+        self._opened = _inode(path)
 
     @property
     def writer(self) -> Writer:
@@ -259,11 +260,18 @@ class SQLiteJournal:
         return tuple(event_of(row) for row in reversed(rows))
 
     async def check(self) -> None:
-        """Raise unless the journal can be written: by a write, and by a look at the disk's room.
+        """Raise unless the journal can be written, by a write and by a look at the disk's room, and
+        unless it is where it was opened, since what is written to a file that was moved or replaced
+        is gone at the next start.
 
         Raises:
+            StateError: another file is there, or none.
             Unavailable, StateError: as :meth:`brski.edge.sql_writer.Writer.change`.
         """
+        if _inode(self._writer.path) != self._opened:
+            raise StateError(
+                f"{self._writer.path} is not the file that was opened", hint="end the registrar"
+            )
         check_room(self._writer.path, octets=ROOM_OCTETS)
         await self._writer.change(lambda db: db.execute(f"PRAGMA user_version = {VERSION}"))
 
@@ -291,6 +299,14 @@ class SQLiteJournal:
 
     async def _all(self, query: str, values: dict[str, object]) -> list[Row[Any]]:
         return await self._writer.read_aside(lambda db: list(db.exec_driver_sql(query, values)))
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino
 
 
 def _device(device: DeviceKey) -> dict[str, object]:

@@ -61,10 +61,17 @@ async def test_another_key_under_the_same_number(tmp_path: Path) -> None:
         assert active(wire) == [("SN-1", 1)]
 
 
-async def test_second_registrar_on_one_journal(tmp_path: Path) -> None:
-    """It does not start and says why; when the first has gone it does."""
+@pytest.mark.parametrize("linked", [False, True])
+async def test_second_registrar_on_one_journal(tmp_path: Path, linked: bool) -> None:
+    """It does not start and says why, by whatever name it knows the file; when the first has gone
+    it does.
+    """
     async with wired(tmp_path) as wire:
         async with wire.serving():
+            if linked:
+                (tmp_path / "linked.db").symlink_to(wire.journal)
+                settings = wire.settings.read_text()
+                wire.settings.write_text(settings.replace(str(wire.journal), "linked.db"))
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", ENTRY, "serve", "-s", str(wire.settings)),
                 stderr=asyncio.subprocess.PIPE,

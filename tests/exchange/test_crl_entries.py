@@ -17,6 +17,7 @@ from brski.errors import StateError
 from brski.pki.keys import certificate_der
 from registrar_plugin.ca_backend.crl import RevokedCertificate, encode_entry
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
+from registrar_plugin.revocation import keeper
 from registrar_plugin.revocation.keeper import CRLPolicy
 from registrar_plugin.store import sqlite_entries
 from registrar_plugin.store.rows import microseconds
@@ -45,7 +46,7 @@ def withdraw_many(world: World, certificate: x509.Certificate, count: int) -> se
     """Withdraw so many certificates like *certificate*; the numbers of all of them."""
     octets, number = certificate_der(certificate), certificate.serial_number.to_bytes(20, "big")
     at = microseconds(world.clock.now)
-    numbers = {(0x41 << 152) + i for i in range(count)}
+    numbers = {(0x41 << 152) + count * 1000 + i for i in range(count)}
     with closing(sqlite3.connect(world.folder / "registrar.db")) as db:
         for each in sorted(numbers):
             made = octets.replace(number, each.to_bytes(20, "big"))
@@ -139,6 +140,34 @@ async def test_a_list_that_stands_is_read_once(
     first = await keeper.refresh()
     monkeypatch.setattr(SQLiteRevocationLists, "get", None)
     assert await keeper.refresh() is first
+
+
+async def test_a_long_list_comes_once_a_minute(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stays in the journal: many revocations in a row fill no disk. A short one comes at once,
+    and a command's, too.
+    """
+    monkeypatch.setattr(keeper, "LONG_OCTETS", 2000)
+    numbers = withdraw_many(world, await world.onboard(world.make_device("SN-0")), 30)
+    lists = Lists(world)
+    kept = lists.keeper()
+    first = await kept.refresh()
+    assert len(first.octets) < 2000
+    device = world.make_device()
+    bad = await world.onboard(device)
+    await revoke(world, device)
+    more = withdraw_many(world, bad, 60)
+    second = await kept.refresh()
+    assert (second.number, len(second.octets) > 2000) == (2, True)
+    assert numbers | more < listed(second.octets)
+    another = world.make_device("SN-2")
+    late = await world.onboard(another)
+    await revoke(world, another)
+    assert await kept.refresh() == second
+    assert (await lists.keeper().refresh(now_anyway=True)).number == 3
+    world.clock.forward(seconds=61)
+    assert late.serial_number in listed((await kept.refresh()).octets)
 
 
 async def test_a_damaged_certificate_is_told(world: World) -> None:

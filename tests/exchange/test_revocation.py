@@ -328,20 +328,12 @@ async def test_a_failure_to_publish_is_tried_again(world: World) -> None:
     """A full disk where the file should be does not end the keeper, nor is the list forgotten; over
     HTTP it is published all the same.
     """
-    lists = Lists(world)
+    lists = Lists(world, failures=[FileUnusable("no such folder")])
     keeper = lists.keeper()
-    failures = [FileUnusable("no such folder")]
-
-    async def publish(octets: bytes) -> None:
-        if failures:
-            raise failures.pop()
-        lists.published.append(octets)
-
-    keeper._publish = publish
     with pytest.raises(FileUnusable):
         await keeper.refresh()
     assert keeper.current is not None
-    failures.append(FileUnusable("no such folder"))
+    lists.failures.append(FileUnusable("no such folder"))
     running = asyncio.create_task(keeper.keep(poll_s=0.0))
     while not lists.published:
         await asyncio.sleep(0.001)

@@ -26,14 +26,14 @@ from tests.kit.wired import Wired, wired
 KILLING = """
 import asyncio, os, signal, sys
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
-from registrar_plugin.revocation import opening
+from registrar_plugin.revocation import file
 from registrar_plugin.store.sqlite_crls import SQLiteRevocationLists
 place, when = sys.argv[1], sys.argv[2]
 room, step = {
     "intend": (SQLiteRevocationLists, "intend"),
     "sign": (EmbeddedCA, "complete_crl"),
     "complete": (SQLiteRevocationLists, "complete"),
-    "write": (opening, "write_crl"),
+    "write": (file, "write_crl"),
 }[place]
 genuine = getattr(room, step)
 def end():
@@ -150,6 +150,24 @@ async def test_a_folder_that_takes_no_file(tmp_path: Path, small_disk: Path) -> 
         subprocess.run([*remount[:2], "remount,rw", remount[3]], check=True)
         await until(wire, ready=True, warned=False)
         assert (current(wire), number_in(file)) == (1, 1)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_gone_comes_back(tmp_path: Path, replaced: bool) -> None:
+    """Deleted, or an older one in its place, as a restored backup has it; nothing is signed for
+    that.
+    """
+    file = tmp_path / "owner.crl"
+    async with publishing(tmp_path, file) as wire, wire.serving():
+        await until(wire, ready=True, warned=False)
+        octets = file.read_bytes()
+        file.unlink()
+        if replaced:
+            file.write_bytes(b"another")
+        async with asyncio.timeout(60):
+            while not file.exists() or file.read_bytes() != octets:
+                await asyncio.sleep(0.1)
+        assert current(wire) == 1
 
 
 async def test_a_clock_that_jumps(tmp_path: Path) -> None:

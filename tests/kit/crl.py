@@ -42,8 +42,15 @@ class Lists:
     ca: EmbeddedCA | None = None
     published: list[bytes] = field(default_factory=list)
 
-    async def publish(self, octets: bytes) -> None:
+    failures: list[Exception] = field(default_factory=list)  # of the next to be put
+
+    async def put(self, octets: bytes) -> None:
+        if self.failures:
+            raise self.failures.pop()
         self.published.append(octets)
+
+    def stands(self) -> bool:
+        return True
 
     def keeper(self) -> CRLKeeper:
         writer = self.world.journal.writer
@@ -53,7 +60,7 @@ class Lists:
             lists=SQLiteRevocationLists(writer),
             clerk=Clerk(self.world.journal, self.world.clock),
             policy=self.policy,
-            publish=self.publish,
+            place=self,
         )
 
 

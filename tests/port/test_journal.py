@@ -395,3 +395,21 @@ async def test_a_file_of_fewer_rooms_is_grown_too(tmp_path: Path) -> None:
     opened = SQLiteJournal(path)
     assert await opened.events() == ()
     await opened.close()
+
+
+async def test_a_journal_that_was_moved_is_told(tmp_path: Path) -> None:
+    """Gone, or another in its place, such as a backup: what is written on would be lost; back where
+    it was it is good.
+    """
+    path, elsewhere = tmp_path / "journal.db", tmp_path / "elsewhere.db"
+    journal = SQLiteJournal(path)
+    await journal.check()
+    path.rename(elsewhere)
+    with pytest.raises(StateError, match="is not the file that was opened"):
+        await journal.check()
+    path.write_bytes(elsewhere.read_bytes())
+    with pytest.raises(StateError, match="is not the file that was opened"):
+        await journal.check()
+    elsewhere.rename(path)
+    await journal.check()
+    await journal.close()
