@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from brski.errors import OnboardingError, Unavailable
+from brski.errors import OnboardingError, StateError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,9 @@ async def _find(name: str, check: Check) -> Finding:
         error: OnboardingError = Unavailable(f"no answer within {DEADLINE_S:g} s")
     except OnboardingError as err:
         error = err
+    except Exception:  # the others' answers are worth having all the same
+        log.exception("a check failed in an unforeseen way", extra={"check": name})
+        error = StateError("an unforeseen fault, which the log has")
     else:
         return Finding(name=name, warning=warning or "")
     return Finding(name=name, code=error.code, reason=error.reason)

@@ -6,6 +6,7 @@ when the fault has gone the same request goes on, without a restart and without 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -20,7 +21,7 @@ from brski.edge.http import circuit
 from brski.errors import KeyUnusable, OnboardingError, Unavailable
 from brski_lab.faults import FAIR, End, Faults, Weather
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
-from registrar_plugin.health import last_outcome
+from registrar_plugin.health import last_outcome, readiness
 from registrar_plugin.health.readiness import Readiness
 from tests.kit.wired import VOUCHER_STATUS, Wired, issued_in, wired
 
@@ -196,6 +197,20 @@ async def test_oem_service_that_does_not_answer(tmp_path: Path, weather: Weather
         wire.oem.weather = FAIR
         await wire.until_ready()
         await wire.onboard(device)
+
+
+async def test_a_dead_oem_service_is_seen_before_a_device_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking whether the registrar is ready is enough, for both ways."""
+    monkeypatch.setattr(readiness, "KEPT_S", 0.1)
+    async with wired(tmp_path) as wire, wire.serving():
+        wire.oem.weather = Weather(refuse=1.0)
+        async with asyncio.timeout(30):
+            while await wire.red_checks() != {"source acme"}:
+                await asyncio.sleep(0.1)
+        wire.oem.weather = FAIR
+        await wire.until_ready()
 
 
 async def test_everything_at_once_and_still_alive(tmp_path: Path) -> None:

@@ -208,9 +208,26 @@ async def test_what_a_strangers_certificate_names_is_not_looked_at(
     monkeypatch.setattr(readiness, "KEPT_S", 0.0)
     async with wired(tmp_path) as wire:
         settings = wire.settings.read_text()
-        wire.settings.write_text(re.sub(r"hosts = \[.*\]\n", "", settings))
+        wire.settings.write_text(re.sub(r"url = .*\nhosts = .*\n", "", settings))
         wire.masa.weather = WEATHERS["refused"]
         async with wire.serving():
             for _ in range(5):
                 assert await wire.red_checks() == set()
+        assert wire.masa.counts.connections == 0
+
+
+async def test_an_address_that_may_not_be_is_told_and_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A MASA of the settings whose name leads into a network of ours: red, and no connection."""
+    monkeypatch.setattr(readiness, "KEPT_S", 0.1)
+    async with wired(tmp_path) as wire:
+        settings = wire.settings.read_text()
+        wire.settings.write_text(re.sub(r"hosts = \[.*\]\n", "", settings))
+        async with wire.serving():
+            async with asyncio.timeout(30):
+                while await wire.red_checks() != {"masa acme"}:
+                    await asyncio.sleep(0.1)
+            _, said = await wire.health()
+            assert "not a global address" in said["checks"]["masa acme"]["reason"]
         assert wire.masa.counts.connections == 0

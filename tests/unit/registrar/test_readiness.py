@@ -47,6 +47,20 @@ async def test_each_part_is_told_by_itself() -> None:
     assert [finding.name for finding in await asked.findings(exclude=["bad"])] == ["good"]
 
 
+async def test_an_unforeseen_fault_is_one_parts_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """It is red, the log has the traceback, the answer has not, and the other parts are told."""
+
+    async def broken() -> None:
+        raise KeyError("secret")
+
+    asked = Readiness({"broken": broken, "good": Part().check}, clock=Time())
+    found = {finding.name: finding for finding in await asked.findings()}
+    assert found["good"].is_ready
+    assert found["broken"].code == "state-error"
+    assert "secret" not in found["broken"].reason
+    assert "Traceback" in caplog.text
+
+
 async def test_who_asks_often_costs_little() -> None:
     """Many at once and within a second: one check; after it, another."""
     time, part = Time(), Part()
