@@ -23,7 +23,7 @@ _AT_ONCE: Final = 32  # accepted before others of the loop have their turn
 _PAUSE_S: Final = 1.0  # ours: when descriptors have run out
 _TOLD_EVERY_S: Final = 1.0
 _SWEEP_EVERY_S: Final = 0.25  # ours: a look at every connection, when there is no room
-_SLACK: Final = 64  # closed connections that may be remembered beside the open ones
+_SLACK: Final = 16  # ours: for so many open connections one closed one may be remembered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class CappedServer:
         self._new: set[socket.socket] = set()  # that no transport has taken over yet
         self._most = room_for_peers() if cap.in_all is None else cap.in_all
         self._size = 0
-        self._sweep_at = min(_SLACK, self._most)
+        self._sweep_at = 0
         self._swept_at = -_SWEEP_EVERY_S
         self._refused = 0
         self._told_at = -_TOLD_EVERY_S
@@ -153,10 +153,13 @@ class CappedServer:
             connection.close()
 
     def _sweep(self) -> None:
+        """Forget the closed ones, soon: what a closed connection held is memory that is still in
+        the processor's caches, and the next one shall have it.
+        """
         self._swept_at = self._loop.time()
         for each in list(self._held):
             self._forget_closed(each)
-        self._sweep_at = min(2 * self._size + _SLACK, self._most)
+        self._sweep_at = min(self._size + self._size // _SLACK, self._most)
 
     async def _begin(self, connection: socket.socket) -> asyncio.BaseTransport | None:
         """Shake hands; what goes wrong there is the peer's affair, and no line in a log."""

@@ -165,7 +165,7 @@ def test_what_has_been_closed_is_forgotten(loop: str) -> None:
             _, writer = await asyncio.open_connection(host, port)
             writer.close()
             await writer.wait_closed()
-        assert len(server._held) < 200
+        assert len(server._held) < 40
         server.close()
         server.close()
 
