@@ -62,7 +62,7 @@ async def test_waiting_is_written_down_once(tmp_path: Path) -> None:
     async with make_world(tmp_path, admission=BY_HAND) as world:
         device = world.make_device()
         for _ in range(3):
-            await world.voucher(device)
+            await world.ask(device)
         (event,) = await world.journal.events()
         assert (event.kind, event.outcome) == (EventKind.APPROVAL, Outcome.DONE)
         assert event.device == device.key
@@ -76,10 +76,10 @@ async def test_a_denied_device_is_refused_as_any_other(tmp_path: Path) -> None:
     """The pledge cannot tell a person's no from a device that is not expected."""
     async with make_world(tmp_path, admission=BY_HAND) as world:
         device = world.make_device()
-        await world.voucher(device)
+        await world.ask(device)
         await decide(world, device.key, Decision.DENIED)
         with pytest.raises(PledgeNotExpected):
-            await world.voucher(device)
+            await world.ask(device)
         assert not world.wire.sent
 
 
@@ -88,8 +88,8 @@ async def test_approving_a_device_lets_its_namesake_wait(tmp_path: Path) -> None
     async with make_world(tmp_path, admission=BY_HAND) as world:
         device, twin = world.make_device(), world.make_device(issuer=world.other_oem)
         await decide(world, device.key, Decision.APPROVED)
-        assert isinstance(await world.voucher(device), VoucherAnswer)
-        assert isinstance(await world.voucher(twin), Pending)
+        assert isinstance(await world.ask(device), VoucherAnswer)
+        assert isinstance(await world.ask(twin), Pending)
 
 
 @pytest.mark.requirement("REG-27")
@@ -99,7 +99,7 @@ async def test_without_manual_approval_nobody_waits(tmp_path: Path) -> None:
         device = world.make_device()
         for _ in range(2):
             with pytest.raises(PledgeNotExpected):
-                await world.voucher(device)
+                await world.ask(device)
             await decide(world, device.key, Decision.APPROVED)
 
 
@@ -109,8 +109,8 @@ async def test_a_denial_holds_whatever_the_settings_say(tmp_path: Path) -> None:
         device = world.make_device()
         await decide(world, device.key, Decision.DENIED)
         with pytest.raises(PledgeNotExpected):
-            await world.voucher(device)
-        await world.voucher(world.make_device("SN-2"))
+            await world.ask(device)
+        await world.ask(world.make_device("SN-2"))
 
 
 @pytest.mark.requirement("REG-29")
@@ -118,7 +118,7 @@ async def test_a_denial_ends_what_has_begun(tmp_path: Path) -> None:
     """A device that has its voucher and is denied then gets no certificate."""
     async with make_world(tmp_path) as world:
         device = world.make_device()
-        await world.voucher(device)
+        await world.ask(device)
         await world.accept(device)
         await decide(world, device.key, Decision.DENIED)
         with pytest.raises(PledgeNotExpected):
@@ -135,31 +135,31 @@ async def test_one_manufacturer_by_hand_and_the_other_not(tmp_path: Path) -> Non
     """What is said under a manufacturer counts instead of what is said for all."""
     policy = AdmissionPolicy(by_hand=True, by_hand_of={"bolt": False})
     async with make_world(tmp_path, admission=policy) as world:
-        assert isinstance(await world.voucher(world.make_device()), Pending)
+        assert isinstance(await world.ask(world.make_device()), Pending)
         with pytest.raises(PledgeNotExpected):
-            await world.voucher(world.make_device(issuer=world.other_oem))
+            await world.ask(world.make_device(issuer=world.other_oem))
 
 
 async def test_nobody_waits_for_ever(tmp_path: Path) -> None:
     """After its time a device is refused once; then it may begin anew."""
     async with make_world(tmp_path, admission=BY_HAND) as world:
         device = world.make_device()
-        await world.voucher(device)
+        await world.ask(device)
         world.clock.forward(days=4, seconds=-1)
-        assert isinstance(await world.voucher(device), Pending)
+        assert isinstance(await world.ask(device), Pending)
         world.clock.forward(seconds=2)
         with pytest.raises(PledgeNotExpected, match="nobody has decided"):
-            await world.voucher(device)
-        assert isinstance(await world.voucher(device), Pending)
+            await world.ask(device)
+        assert isinstance(await world.ask(device), Pending)
 
 
 async def test_a_full_waiting_room_sends_away_for_now(tmp_path: Path) -> None:
     """503 with Retry-After, and the journal says why."""
     room = WaitingRoom(most=1)
     async with make_world(tmp_path, admission=BY_HAND, room=room) as world:
-        await world.voucher(world.make_device("SN-1"))
+        await world.ask(world.make_device("SN-1"))
         with pytest.raises(TooManyRequests):
-            await world.voucher(world.make_device("SN-2"))
+            await world.ask(world.make_device("SN-2"))
         assert (await world.journal.events())[-1].code == "too-many-requests"
 
 
@@ -169,5 +169,5 @@ async def test_a_stranger_does_not_get_into_the_waiting_room(tmp_path: Path) -> 
         world.make_device(asserting=True)
         thief = world.make_device(asserting=True, listed=False)
         with pytest.raises(KeyMismatch):
-            await world.voucher(thief)
+            await world.ask(thief)
         assert await SQLiteApprovals(world.journal.writer).waiting() == ()

@@ -101,7 +101,7 @@ async def test_a_device_that_is_not_expected(tmp_path: Path) -> None:
 async def test_a_device_that_waits_for_a_person(tmp_path: Path) -> None:
     async with make_world(tmp_path, admission=AdmissionPolicy(by_hand=True)) as world:
         device = world.make_device()
-        await world.voucher(device)
+        await world.ask(device)
         found = await explained(world, device)
         assert "approve or deny" in found.standing
         assert found.refusal is None

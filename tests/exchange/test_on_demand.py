@@ -28,7 +28,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def answer_to(world: World, device: Device) -> Pending | VoucherAnswer | type[Exception]:
     try:
-        return await world.voucher(device)
+        return await world.ask(device)
     except OnboardingError as err:
         return type(err)
 

@@ -354,12 +354,16 @@ class World:
         (announced,) = await self.identity.announced("acme", device.serial_number)
         return await self.fetcher.fetch(announced)
 
-    async def voucher(self, device: Device, **changes: object) -> VoucherAnswer:
-        """requestvoucher."""
+    async def ask(self, device: Device, **changes: object) -> VoucherAnswer | Pending:
+        """requestvoucher, by a device that may have to wait."""
         body = device.request(self.registrar_entity.certificate, **changes)  # type: ignore[arg-type]  # its leaves
-        answer = await self.registrar.request_voucher(
+        return await self.registrar.request_voucher(
             body, VOUCHER_CMS_JSON, self.connection(device.shown)
         )
+
+    async def voucher(self, device: Device, **changes: object) -> VoucherAnswer:
+        """requestvoucher, which is to succeed."""
+        answer = await self.ask(device, **changes)
         assert isinstance(answer, VoucherAnswer)
         return answer
 
