@@ -23,13 +23,12 @@ from brski_lab.building import Ordered
 from brski_lab.children import Children
 from brski_lab.stage import Stage, set_stage
 from device_client.identity.from_seed import SeedIdentity, load_fuse
-from device_client.keystore.files import FileKeystore
-from device_client.onboard import onboard
 from device_client.pledge.messages import build_voucher_request
 from device_client.pledge.origin import Origin
 from device_client.pledge.policy import Pledge
 from device_client.pledge.states import Result
 from tests.kit.programs import require_program
+from tests.kit.staged import join
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DEVICES = [
@@ -79,11 +78,8 @@ async def test_the_plugin_on_somebodys_application(tmp_path: Path) -> None:
     async with hosted(tmp_path, "host_with_plugin") as (stage, address):
         host, port = address.split(":")
         for device in DEVICES:
-            ended = await onboard(
-                SeedIdentity(load_fuse(stage.fuse_path(device.serial_number))),
-                [Origin(host=host, port=int(port))],
-                FileKeystore(stage.keystore_path(device.serial_number)),
-            )
+            origin = Origin(host=host, port=int(port))
+            ended = await join(stage, device.serial_number, origin)
             assert ended.result is Result.ENROLLED, ended.reason
         head, body = await curl(f"https://{address}/inventory")
         assert "200 OK" in head

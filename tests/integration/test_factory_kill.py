@@ -1,7 +1,7 @@
 """SIGKILL at each durable step of the factory, before and after it, then the same command again.
 
-The factory is the real program in a process of its own, with real workers; a wrapper ends it at one
-of its functions. However often it was killed, the bundle has the octets of a run that was not.
+The factory is the real program in a process of its own, with real workers, ended at one of its
+functions. However often it was killed, the bundle has the octets of a run that was not.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,58 +16,40 @@ import pytest
 
 from tests.kit import factory
 from tests.kit.factory import FactoryKit
+from tests.kit.kill import Step, command, main_of
 
-WRAPPER = """
-import importlib, os, signal, sys
-place, name, when = sys.argv[1:4]
-holder = importlib.import_module(place.partition(":")[0])
-for part in filter(None, place.partition(":")[2].split(".")):
-    holder = getattr(holder, part)
-genuine = getattr(holder, name)
-def killing(*arguments, **named):
-    if when == "after":
-        genuine(*arguments, **named)
-    os.kill(os.getpid(), signal.SIGKILL)
-setattr(holder, name, killing)
-from oem_backend.cli import main
-sys.exit(main(sys.argv[4:]))
-"""
-PROGRAM = "import sys; from oem_backend.cli import main; sys.exit(main())"
+PROGRAM = main_of("oem_backend.cli")
 INTAKE, LINE = "oem_backend.factory.intake", "oem_backend.factory.line"
 BATCHES = "oem_backend.factory.ledger.batches:Batches"
 LISTS = "oem_backend.factory.ledger.lists:BuildLists"
 AT_WORK = "oem_backend.factory.ledger.at_work:AtWork"
 INTAKE_STEPS = [
-    (INTAKE, "_keep", "before"),
-    (INTAKE, "_keep", "after"),
-    (BATCHES, "_enter_chips", "after"),  # the first of two chunks, in the middle of the transaction
-    (BATCHES, "take_in", "after"),
+    Step(INTAKE, "_keep", "before"),
+    Step(INTAKE, "_keep", "after"),
+    Step(BATCHES, "_enter_chips", "after"),  # the first of two chunks, in the transaction
+    Step(BATCHES, "take_in", "after"),
 ]
 # In the order in which they come: what is before a step has been done by the runs before.
 MAKE_STEPS = [
-    (LINE, "begin_list", "before"),
-    (LISTS, "begin", "after"),  # in the middle of the transaction
-    (LINE, "begin_list", "after"),
-    (AT_WORK, "keep_chunk", "before"),
-    (AT_WORK, "keep_chunk", "after"),  # the first of two chunks
-    (AT_WORK, "keep_chunk", "after"),  # the second
-    (LINE, "keep_bundle", "before"),
-    (LINE, "keep_bundle", "after"),
-    (LISTS, "finish", "before"),
-    (LISTS, "finish", "after"),
-    (LINE, "hand_out", "before"),
-    (LINE, "hand_out", "after"),
+    Step(LINE, "begin_list", "before"),
+    Step(LISTS, "begin", "after"),  # in the middle of the transaction
+    Step(LINE, "begin_list", "after"),
+    Step(AT_WORK, "keep_chunk", "before"),
+    Step(AT_WORK, "keep_chunk", "after"),  # the first of two chunks
+    Step(AT_WORK, "keep_chunk", "after"),  # the second
+    Step(LINE, "keep_bundle", "before"),
+    Step(LINE, "keep_bundle", "after"),
+    Step(LISTS, "finish", "before"),
+    Step(LISTS, "finish", "after"),
+    Step(LINE, "hand_out", "before"),
+    Step(LINE, "hand_out", "after"),
 ]
 
 
 def run(kit: FactoryKit, *arguments: str | Path) -> dict[str, Any]:
     """The program, undisturbed."""
     done = subprocess.run(
-        [
-            *(sys.executable, "-c", PROGRAM, "factory"),
-            *map(str, arguments),
-            *("-s", str(kit.settings), "--json"),
-        ],
+        command(PROGRAM, "factory", *arguments, "-s", kit.settings, "--json"),
         capture_output=True,
         text=True,
         check=True,
@@ -77,14 +58,10 @@ def run(kit: FactoryKit, *arguments: str | Path) -> dict[str, Any]:
     return document
 
 
-def killed(kit: FactoryKit, step: tuple[str, str, str], *arguments: str | Path) -> None:
+def killed(kit: FactoryKit, step: Step, *arguments: str | Path) -> None:
     """The program, killed at *step*, which it comes to."""
     done = subprocess.run(
-        [
-            *(sys.executable, "-c", WRAPPER, *step, "factory"),
-            *map(str, arguments),
-            *("-s", str(kit.settings)),
-        ],
+        command(PROGRAM, "factory", *arguments, "-s", kit.settings, at=step),
         capture_output=True,
         check=False,
     )
@@ -120,7 +97,7 @@ def test_killed_at_every_step_in_turn_it_ends_with_the_same_octets(tmp_path: Pat
 @pytest.mark.parametrize("form", ["cose", "cms"])
 @pytest.mark.parametrize("step", INTAKE_STEPS[:3])
 def test_an_intake_that_was_killed_has_entered_nothing(
-    tmp_path: Path, step: tuple[str, str, str], form: str
+    tmp_path: Path, step: Step, form: str
 ) -> None:
     """The same command then takes the batch in as if it came for the first time."""
     kit = factory.found(tmp_path)
@@ -143,7 +120,7 @@ def test_a_bundle_is_at_its_place_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "bundle").write_bytes(b"an earlier bundle")
     killed(
         kit,
-        ("oem_backend.factory.bundles", "_pieces", "before"),
+        Step("oem_backend.factory.bundles", "_pieces", "before"),
         *("make", built, "-o", tmp_path / "bundle"),
     )
     assert (tmp_path / "bundle").read_bytes() == b"an earlier bundle"

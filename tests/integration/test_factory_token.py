@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ import pytest
 
 from brski.pki import cbor
 from oem_backend.factory.work import SealedChunk, encode_derivation
-from tests.integration.test_factory_kill import AT_WORK, PROGRAM, WRAPPER
+from tests.integration.test_factory_kill import AT_WORK, PROGRAM
 from tests.kit import factory
 from tests.kit.factory import FactoryKit
+from tests.kit.kill import Step, command
 from tests.kit.programs import require_program
 from tests.kit.softhsm import SoftHSM, softhsm
 
@@ -26,12 +26,12 @@ def founded(softhsm: SoftHSM, folder: Path) -> tuple[FactoryKit, dict[str, Any]]
     """By ``brski-oem init``; peers are named as the kit has them."""
     address = softhsm.make_token()
     done = subprocess.run(
-        [
-            *(sys.executable, "-c", PROGRAM, "init", folder, "--name", "factory-1"),
+        command(
+            *(PROGRAM, "init", folder, "--name", "factory-1"),
             *("--title", "Example OEM", "--masa-url", "masa.example.com", "--json"),
             *("--pkcs11-module", address.module, "--pkcs11-token", address.token),
             *("--pin-file", address.pin_file, "--created", "2026-02-03T04:05:06Z"),
-        ],
+        ),
         capture_output=True,
         text=True,
         check=True,
@@ -40,13 +40,10 @@ def founded(softhsm: SoftHSM, folder: Path) -> tuple[FactoryKit, dict[str, Any]]
     return factory.name_peers(folder), told
 
 
-def oem(kit: FactoryKit, *arguments: str | Path, killed: tuple[str, ...] = ()) -> str:
-    start = (WRAPPER, *killed) if killed else (PROGRAM,)
+def oem(kit: FactoryKit, *arguments: str | Path, killed: Step | None = None) -> str:
+    told = ("--json",) if killed is None else ()
     done = subprocess.run(
-        [
-            *(sys.executable, "-c", *start, "factory", *arguments),
-            *("-s", kit.settings, *(() if killed else ("--json",))),
-        ],
+        command(PROGRAM, "factory", *arguments, "-s", kit.settings, *told, at=killed),
         capture_output=True,
         text=True,
         check=False,
@@ -65,7 +62,7 @@ def test_what_was_on_record_when_it_was_killed_is_not_signed_anew(
     built = kit.build_list(factory.serials(records))
     oem(kit, "intake", kit.batch(records, records_a_chunk=3)[0])
     out = tmp_path / "bundle"
-    oem(kit, "make", built, "-o", out, killed=(AT_WORK, "keep_chunk", "after"))
+    oem(kit, "make", built, "-o", out, killed=Step(AT_WORK, "keep_chunk", "after"))
     with kit.ledger() as ledger:
         number = ledger.lists.find(_digest(kit)).number  # type: ignore[union-attr]  # it was begun
         batch = ledger.batches.of_list(number)[0].number
@@ -121,11 +118,11 @@ def test_a_worker_is_told_nothing_of_the_token() -> None:
 def test_a_token_takes_all_three_options(tmp_path: Path) -> None:
     """Half of them is a mistake, not a factory with keys in files."""
     done = subprocess.run(
-        [
-            *(sys.executable, "-c", PROGRAM, "init", tmp_path / "oem", "--name", "factory-1"),
+        command(
+            *(PROGRAM, "init", tmp_path / "oem", "--name", "factory-1"),
             *("--title", "Example OEM", "--masa-url", "masa.example.com"),
             *("--pkcs11-token", "oem"),
-        ],
+        ),
         capture_output=True,
         text=True,
         check=False,

@@ -24,10 +24,10 @@ from device_client.identity.from_seed import write_fuse
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import Answer, Result
 from tests.integration.pledge_desk import ALL, REFUSED_404, Desk, desk, registrar
-from tests.integration.test_kill_registrar import registrar as serving_program
 from tests.kit import device, dns, pki
 from tests.kit.network import own_network, second_host
 from tests.kit.programs import require_library
+from tests.kit.staged import registrar as serving_program
 from tests.kit.stub_registrar import StubRegistrar
 
 require_library("zeroconf", extra="mdns")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from device_client.keystore.files import FileKeystore
 from device_client.pledge.states import Phase
 from tests.kit import device
 from tests.kit.device import World
+from tests.kit.kill import Step, command
 from tests.kit.stub_registrar import StubRegistrar
 
 WORLD = World.make()
 PROGRAM = """
-import asyncio, os, signal, sys
+import asyncio, sys
 from pathlib import Path
 from device_client.identity.from_seed import SeedIdentity, load_fuse
 from device_client.keystore.files import FileKeystore
@@ -27,34 +27,17 @@ from device_client.onboard import onboard
 from device_client.pledge.origin import parse_origin
 from device_client.renew import renew
 
-fuse, directory, registrar, at, before, rekey = sys.argv[1:]
-
-class Killed(FileKeystore):
-    def die(self, name, change, *args, **kwargs):
-        if name == at and before == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = change(*args, **kwargs)
-        if name == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    def request_for(self, *args, **kwargs):
-        return self.die("request", super().request_for, *args, **kwargs)
-    def keep_enrollment(self, *args):
-        return self.die("enrollment", super().keep_enrollment, *args)
-    def keep_reported(self):
-        return self.die("reported", super().keep_reported)
-    def renewal_request(self, *args, **kwargs):
-        return self.die("request", super().renewal_request, *args, **kwargs)
-    def keep_renewal(self, *args):
-        return self.die("renewal", super().keep_renewal, *args)
-
-identity, keystore = SeedIdentity(load_fuse(Path(fuse))), Killed(Path(directory))
+fuse, directory, registrar, rekey = sys.argv[1:]
+identity, keystore = SeedIdentity(load_fuse(Path(fuse))), FileKeystore(Path(directory))
 if rekey:
     joining = renew(identity, keystore, rekey=rekey == "rekey")
 else:
     joining = onboard(identity, [parse_origin(registrar)], keystore)
 print(asyncio.run(joining).code)
 """
+KEYSTORE = "device_client.keystore.files:FileKeystore"
+CHANGES = ("request_for", "keep_enrollment", "keep_reported")
+CHANGES_OF_RENEWAL = ("renewal_request", "keep_renewal", "keep_reported")
 
 
 @dataclass(frozen=True)
@@ -68,13 +51,16 @@ class Place:
     def directory(self) -> Path:
         return self.folder / "keystore"
 
-    async def run(self, at: str, before: str, rekey: str = "") -> tuple[int | None, str]:
-        """The device's program, killed before or after that change; its exit code and its end."""
+    async def run(self, at: Step | None = None, rekey: str = "") -> tuple[int | None, str]:
+        """The device's program, killed *at* a change; its exit code and its end."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", PROGRAM, self.folder / "device.fuse", self.directory,
-            str(self.registrar.origin), at, before, rekey,
+            *command(
+                *(PROGRAM, self.folder / "device.fuse", self.directory),
+                *(str(self.registrar.origin), rekey),
+                at=at,
+            ),
             stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        )
         out, _ = await process.communicate()
         return process.returncode, out.decode().strip()
 
@@ -86,15 +72,15 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.mark.requirement("PL-1")
-@pytest.mark.parametrize("before", ["before", "after"])
-@pytest.mark.parametrize("at", ["request", "enrollment", "reported"])
-async def test_killed_and_started_again(place: Place, at: str, before: str) -> None:
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_killed_and_started_again(place: Place, change: str, when: str) -> None:
     """One CSR on the wire, one LDevID, and an end that says enrolled."""
     registrar = place.registrar
     async with registrar.serving():
-        assert await place.run(at, before) == (-signal.SIGKILL, "")
-        told = (0, "already-enrolled" if (at, before) == ("reported", "after") else "enrolled")
-        assert await place.run("nowhere", before) == told
+        assert await place.run(Step(KEYSTORE, change, when)) == (-signal.SIGKILL, "")
+        is_over = (change, when) == ("keep_reported", "after")
+        assert await place.run() == (0, "already-enrolled" if is_over else "enrolled")
     assert FileKeystore(place.directory).load().phase is Phase.ENROLLED
     assert len({heard.body for heard in registrar.heard if heard.path == "simpleenroll"}) == 1
     issued = [heard for heard in registrar.heard if heard.path == "enrollstatus"]
@@ -102,26 +88,26 @@ async def test_killed_and_started_again(place: Place, at: str, before: str) -> N
 
 
 @pytest.mark.parametrize("rekey", ["renew", "rekey"])
-@pytest.mark.parametrize("before", ["before", "after"])
-@pytest.mark.parametrize("at", ["request", "renewal", "reported"])
-async def test_killed_while_it_renews(place: Place, at: str, before: str, rekey: str) -> None:
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("change", CHANGES_OF_RENEWAL)
+async def test_killed_while_it_renews(place: Place, change: str, when: str, rekey: str) -> None:
     """At every point the device has a key and a certificate that belong together, and the next
     call finishes what was begun with the same CSR.
     """
     registrar = place.registrar
     async with registrar.serving():
-        assert await place.run("nowhere", before) == (0, "enrolled")
+        assert await place.run() == (0, "enrolled")
         former = FileKeystore(place.directory).load().enrollment
         registrar.heard.clear()
-        assert await place.run(at, before, rekey) == (-signal.SIGKILL, "")
+        assert await place.run(Step(KEYSTORE, change, when), rekey) == (-signal.SIGKILL, "")
         keystore = FileKeystore(place.directory)
         between = keystore.load()
         assert between.enrollment is not None
         assert keystore.ldevid().chain == between.enrollment.ldevid_chain
-        kept = (at, before) in (("renewal", "after"), ("reported", "before"), ("reported", "after"))
+        kept = change == "keep_reported" or (change, when) == ("keep_renewal", "after")
         assert (between.enrollment == former) is not kept
-        again = await place.run("nowhere", before, "" if kept else rekey)
-    done = "already-enrolled" if (at, before) == ("reported", "after") else "enrolled"
+        again = await place.run(rekey="" if kept else rekey)
+    done = "already-enrolled" if (change, when) == ("keep_reported", "after") else "enrolled"
     assert again == (0, done if kept else "renewed")
     stored = FileKeystore(place.directory).load()
     assert (stored.phase, stored.renewal) == (Phase.ENROLLED, None)

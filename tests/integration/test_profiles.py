@@ -24,11 +24,9 @@ from brski_lab.stage import Stage, set_stage
 from brski_lab.vendor import Batch
 from device_client.cli import main
 from device_client.identity.from_seed import SeedIdentity, load_fuse
-from device_client.keystore.files import FileKeystore
-from device_client.onboard import onboard
 from device_client.outcome import Outcome
-from device_client.pledge.origin import Origin
 from device_client.pledge.states import Result
+from tests.kit.staged import join
 
 KINDS = {
     "p256": ec.EllipticCurvePublicKey,
@@ -47,14 +45,6 @@ ORDERED = [
     for number, name in enumerate(NAMES)
     for index, presentation in enumerate((Presentation.CARRIED, Presentation.ASSERTED))
 ]
-
-
-async def join(stage: Stage, serial_number: str) -> Outcome:
-    return await onboard(
-        SeedIdentity(load_fuse(stage.fuse_path(serial_number))),
-        [Origin(host="127.0.0.1", port=stage.registrar_port)],
-        FileKeystore(stage.keystore_path(serial_number)),
-    )
 
 
 def check(stage: Stage, device: Ordered, outcome: Outcome) -> None:

@@ -23,16 +23,13 @@ from brski_lab.building import Ordered
 from brski_lab.children import Children
 from brski_lab.names import MANUFACTURER
 from brski_lab.stage import Stage, set_stage
-from device_client.identity.from_seed import SeedIdentity, load_fuse
-from device_client.keystore.files import FileKeystore
-from device_client.onboard import onboard
-from device_client.outcome import Outcome
 from device_client.pledge.origin import Origin
 from device_client.pledge.policy import Policy
 from device_client.pledge.states import Result
 from registrar_plugin.composition import open_registrar
 from registrar_plugin.plugin import setup
 from registrar_plugin.settings import RegistrarSettings
+from tests.kit.staged import join
 
 SERIAL = "SN-0001"
 
@@ -65,15 +62,6 @@ async def running(stage: Stage) -> AsyncIterator[Origin]:
         yield Origin(host=host, port=int(port))
 
 
-async def join(stage: Stage, origin: Origin, policy: Policy) -> Outcome:
-    return await onboard(
-        SeedIdentity(load_fuse(stage.fuse_path(SERIAL))),
-        [origin],
-        FileKeystore(stage.keystore_path(SERIAL)),
-        policy=policy,
-    )
-
-
 def rewrite(path: Path, pattern: str, text: str) -> None:
     changed, count = re.subn(pattern, text, path.read_text())
     assert count == 1
@@ -93,7 +81,7 @@ async def test_a_person_approves_while_the_pledge_waits(tmp_path: Path) -> None:
             'approval = "manual"\n[approval]\nretry_after_s = 1',
         )
         async with running(stage) as origin:
-            joining = asyncio.create_task(join(stage, origin, Policy()))
+            joining = asyncio.create_task(join(stage, SERIAL, origin))
             async with asyncio.timeout(60):
                 waiting: list[dict[str, Any]] = []
                 while not waiting:
@@ -136,6 +124,6 @@ async def test_a_voucher_fetched_ahead_admits_a_device_without_its_masa(tmp_path
             file.write('[stored_vouchers]\nuse = "masa-silent"\n')
             file.write("[audit_log]\naccept_silence = true\n")
         async with running(stage) as origin:
-            assert (await join(stage, origin, Policy())).result is not Result.ENROLLED
-            joined = await join(stage, origin, Policy(allow_nonceless=True))
+            assert (await join(stage, SERIAL, origin)).result is not Result.ENROLLED
+            joined = await join(stage, SERIAL, origin, policy=Policy(allow_nonceless=True))
             assert joined.result is Result.ENROLLED

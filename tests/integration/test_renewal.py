@@ -19,7 +19,8 @@ from device_client.outcome import Outcome
 from device_client.pledge.origin import Origin
 from device_client.pledge.states import Result
 from device_client.renew import renew
-from tests.integration.test_kill_registrar import attempt, registrar, rows
+from tests.kit.kill import Step
+from tests.kit.staged import ISSUANCES, JOURNAL, join, registrar, rows
 
 SERIAL_NUMBER = "SN-0001"
 
@@ -61,7 +62,7 @@ def certificates(stage: Stage, state: str) -> set[bytes]:
 async def test_renew_and_rekey(stage: Stage) -> None:
     """One active LDevID after each, which is the one that the device holds."""
     async with registrar(stage) as origin:
-        assert (await attempt(stage, SERIAL_NUMBER, origin)).result is Result.ENROLLED
+        assert (await join(stage, SERIAL_NUMBER, origin)).result is Result.ENROLLED
         first = ldevid(stage)
         outcome = await again(stage, origin, rekey=False)
         assert (outcome.code, outcome.reported) == ("renewed", True), outcome.reason
@@ -82,7 +83,7 @@ async def test_where_requests_are_linked_to_their_connection(stage: Stage) -> No
     with stage.registrar_settings.open("a") as settings:
         settings.write("\n[[est.profile]]\nchannel_binding = true\n")
     async with registrar(stage) as origin:
-        assert (await attempt(stage, SERIAL_NUMBER, origin)).result is Result.ENROLLED
+        assert (await join(stage, SERIAL_NUMBER, origin)).result is Result.ENROLLED
         first = ldevid(stage)
         outcome = await again(stage, origin, rekey=True)
         assert (outcome.code, outcome.reported) == ("renewed", True), outcome.reason
@@ -100,9 +101,10 @@ async def test_an_answer_that_was_lost_is_had_again(stage: Stage, step: str, rek
     the device it is all there is. The same CSR brings the one that was issued.
     """
     async with registrar(stage) as origin:
-        assert (await attempt(stage, SERIAL_NUMBER, origin)).result is Result.ENROLLED
+        assert (await join(stage, SERIAL_NUMBER, origin)).result is Result.ENROLLED
     former = ldevid(stage)
-    async with registrar(stage, step, "after") as origin:
+    place = ISSUANCES if step == "intend" else JOURNAL
+    async with registrar(stage, Step(place, step, "after")) as origin:
         cut_off = await again(stage, origin, rekey=rekey)
     if step == "record":
         assert cut_off.code == "renewed-unreported"

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_factory_kill import BATCHES, INTAKE, PROGRAM, WRAPPER, killed
+from tests.integration.test_factory_kill import BATCHES, INTAKE, PROGRAM, killed
 from tests.kit import factory, vault
 from tests.kit.factory import FactoryKit
+from tests.kit.kill import Step, command
 from tests.kit.vault import opened, told
 
 pytestmark = pytest.mark.slow
@@ -23,32 +24,32 @@ pytestmark = pytest.mark.slow
 KEEPER = "oem_backend.factory.vault.keeper"
 DATABASE = "oem_backend.factory.vault.database:VaultDatabase"
 INTAKE_STEPS = [
-    (DATABASE, "enter_chunk", "after"),  # in the middle of the vault's transaction
-    (DATABASE, "set_head", "after"),
-    (KEEPER, "write_witness", "before"),  # the vault is durable, the ledger knows nothing
-    (KEEPER, "write_witness", "after"),
-    (BATCHES, "take_in", "after"),  # the ledger knows, the batch is still in the store
-    (INTAKE, "erase_file", "before"),
+    Step(DATABASE, "enter_chunk", "after"),  # in the middle of the vault's transaction
+    Step(DATABASE, "set_head", "after"),
+    Step(KEEPER, "write_witness", "before"),  # the vault is durable, the ledger knows nothing
+    Step(KEEPER, "write_witness", "after"),
+    Step(BATCHES, "take_in", "after"),  # the ledger knows, the batch is still in the store
+    Step(INTAKE, "erase_file", "before"),
 ]
 FOUNDING = "oem_backend.factory.vault.founding"
 FOUNDING_STEPS = [
-    (FOUNDING, "encode_founding", "before"),
-    (FOUNDING, "parse_macs", "after"),  # the worker has made the key
-    (FOUNDING, "write_witness", "after"),  # of a vault that is not there yet
-    (DATABASE, "found", "after"),
+    Step(FOUNDING, "encode_founding", "before"),
+    Step(FOUNDING, "parse_macs", "after"),  # the worker has made the key
+    Step(FOUNDING, "write_witness", "after"),  # of a vault that is not there yet
+    Step(DATABASE, "found", "after"),
 ]
 DESTROY_STEPS = [
-    (DATABASE, "delete_records", "after"),
-    (DATABASE, "set_head", "after"),
-    (DATABASE, "purge", "before"),  # the deletion is durable
-    (KEEPER, "write_witness", "before"),
+    Step(DATABASE, "delete_records", "after"),
+    Step(DATABASE, "set_head", "after"),
+    Step(DATABASE, "purge", "before"),  # the deletion is durable
+    Step(KEEPER, "write_witness", "before"),
 ]
 
 
-def end_at(kit: FactoryKit, step: tuple[str, str, str], *arguments: str | Path) -> None:
+def end_at(kit: FactoryKit, step: Step, *arguments: str | Path) -> None:
     """The program, killed at *step*, which it comes to."""
     done = subprocess.run(
-        [*(sys.executable, "-c", WRAPPER, *step), *map(str, arguments), "-s", str(kit.settings)],
+        command(PROGRAM, *arguments, "-s", kit.settings, at=step),
         capture_output=True,
         check=False,
     )
@@ -56,9 +57,7 @@ def end_at(kit: FactoryKit, step: tuple[str, str, str], *arguments: str | Path) 
 
 
 @pytest.mark.parametrize("step", INTAKE_STEPS, ids=["-".join(s[1:]) for s in INTAKE_STEPS])
-def test_an_intake_that_was_killed_is_done_by_the_same_command(
-    tmp_path: Path, step: tuple[str, str, str]
-) -> None:
+def test_an_intake_that_was_killed_is_done_by_the_same_command(tmp_path: Path, step: Step) -> None:
     """Each seed is in the vault once, and nowhere else, and the bundle comes out of it."""
     kit = vault.founded(tmp_path)
     records = factory.chips(6)
@@ -74,7 +73,7 @@ def test_an_intake_that_was_killed_is_done_by_the_same_command(
 
 @pytest.mark.parametrize("step", FOUNDING_STEPS, ids=["-".join(s[1:]) for s in FOUNDING_STEPS])
 def test_a_vault_whose_making_was_killed_is_made_by_the_same_command(
-    tmp_path: Path, step: tuple[str, str, str]
+    tmp_path: Path, step: Step
 ) -> None:
     """A key that was made already is the one that is used."""
     kit = factory.found(tmp_path)
@@ -90,21 +89,19 @@ def test_a_vault_whose_making_was_killed_is_made_by_the_same_command(
 
 
 @pytest.mark.parametrize("step", DESTROY_STEPS, ids=["-".join(s[1:]) for s in DESTROY_STEPS])
-def test_a_destruction_that_was_killed_is_whole_or_not_begun(
-    tmp_path: Path, step: tuple[str, str, str]
-) -> None:
+def test_a_destruction_that_was_killed_is_whole_or_not_begun(tmp_path: Path, step: Step) -> None:
     """After the next command nothing of a record that is not there is in the files."""
     kit = vault.founded(tmp_path)
     vault.filled(kit)
     with opened(kit) as v:
         chunk = next(iter(v.database.chunks()))
         record = v.database.records(chunk)[1]
-    command = ("vault", "destroy", "--chip", record.chip_id.hex(), "--reason", "test", "-y")
-    end_at(kit, step, *command)
+    destroy = ("vault", "destroy", "--chip", record.chip_id.hex(), "--reason", "test", "-y")
+    end_at(kit, step, *destroy)
     left = told(kit, "vault", "check")["records"]
-    assert left == (5 if step[1] in ("purge", "write_witness") else 6)
+    assert left == (5 if step.name in ("purge", "write_witness") else 6)
     if left == 6:
-        told(kit, *command)
+        told(kit, *destroy)
     assert told(kit, "vault", "check")["records"] == 5
     files = [path.read_bytes() for path in (tmp_path / "vault").iterdir()]
     assert not any(record.sealed in octets for octets in files)
@@ -115,7 +112,7 @@ def test_a_use_that_was_killed_is_on_record(tmp_path: Path) -> None:
     kit = vault.founded(tmp_path)
     vault.filled(kit)
     secret = ("secret", "--purpose", "x", "--serial", "SN-0001", "--reason", "seen", "--stdout")
-    end_at(kit, ("oem_backend.factory.secret_cli", "_derive", "before"), *secret)
+    end_at(kit, Step("oem_backend.factory.secret_cli", "_derive", "before"), *secret)
     assert told(kit, "vault", "check")["log_entries"] == 4
 
 
@@ -143,14 +140,14 @@ def test_a_full_disk_stops_a_destruction_whole(tmp_path: Path, limit: int) -> No
     with opened(kit) as v:
         chunk = next(iter(v.database.chunks()))
         record = v.database.records(chunk)[7]
-    command = ("vault", "destroy", "--chip", record.chip_id.hex(), "--reason", "test", "-y")
-    done = limited(limit, *command, "-s", str(kit.settings))
+    destroy = ("vault", "destroy", "--chip", record.chip_id.hex(), "--reason", "test", "-y")
+    done = limited(limit, *destroy, "-s", str(kit.settings))
     assert done.returncode in (2, 3), done.stderr
     assert "internal error" not in done.stderr
     left = told(kit, "vault", "check")["records"]
     assert left == (299 if "not clean yet" in done.stderr else 300)
     if left == 300:
-        told(kit, *command)
+        told(kit, *destroy)
     assert told(kit, "vault", "check")["records"] == 299
     files = [path.read_bytes() for path in (tmp_path / "vault").iterdir()]
     assert not any(record.sealed in octets for octets in files)
@@ -159,7 +156,7 @@ def test_a_full_disk_stops_a_destruction_whole(tmp_path: Path, limit: int) -> No
 def limited(octets: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The program, for whom no file can grow beyond so many octets."""
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        command(PROGRAM, *arguments),
         capture_output=True,
         text=True,
         check=False,
