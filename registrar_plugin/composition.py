@@ -34,7 +34,6 @@ from brski.registry import VOUCHER_CMS_JSON
 from brski.voucher.cms import CMSSerialization
 from brski.voucher.serialization import VoucherSerialization
 from registrar_plugin.accounts.book import AccountBook
-from registrar_plugin.accounts.desk import PasswordDesk
 from registrar_plugin.adapters import CA_BACKENDS, OEM_SOURCES
 from registrar_plugin.admission.judge import AdmissionPolicy
 from registrar_plugin.approval import AdmissionDesk, WaitingRoom
@@ -44,12 +43,12 @@ from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.est_clients.opening import (
     open_certificate_clients,
+    open_password_clients,
     open_registration_authorities,
 )
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
 from registrar_plugin.est_server.desks import ESTServer
 from registrar_plugin.est_server.opening import open_est_server
-from registrar_plugin.est_server.password_clients import PasswordClients
 from registrar_plugin.health.ca import CAHealth, issuing_path, judge_time
 from registrar_plugin.health.port import Checkable
 from registrar_plugin.health.readiness import Check, Readiness
@@ -224,6 +223,7 @@ def open_registrar(
         audit=audit,
         second_use=second_use,
     )
+    accounts = _accounts(settings)
     authorities: dict[str, EnrolleeAuthority] = {
         pledges.kind: pledges,
         **open_certificate_clients(
@@ -234,11 +234,8 @@ def open_registrar(
             clerk=clerk,
         ),
         **open_registration_authorities(settings.est, journal=journal, clerk=clerk),
+        **open_password_clients(settings.est, accounts),
     }
-    accounts = _accounts(settings)
-    if accounts is not None:
-        clients = PasswordClients(PasswordDesk(accounts, clock=time.monotonic))
-        authorities[clients.kind] = clients
     est = open_est_server(
         settings.est,
         source=source,

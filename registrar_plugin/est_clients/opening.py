@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -11,6 +12,8 @@ from brski.edge.signers.file import load_chain
 from brski.errors import SettingsError
 from brski.pki.chain import TrustAnchors
 from brski.pki.keys import spki_of
+from registrar_plugin.accounts.desk import PasswordDesk
+from registrar_plugin.accounts.port import AccountSource
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.client_ca import ClientCA
 from registrar_plugin.enrollment.client_names import DeviceNames
@@ -19,6 +22,7 @@ from registrar_plugin.enrollment.name_pattern import parse_pattern
 from registrar_plugin.enrollment.registration import RegistrationAuthority
 from registrar_plugin.est_clients.certificates import CertificateClients, TrustedCA
 from registrar_plugin.est_clients.crl_file import CRLFile
+from registrar_plugin.est_clients.passwords import PasswordClients
 from registrar_plugin.est_clients.registration import RegistrationAuthorities
 from registrar_plugin.est_server.client_settings import ESTClientCASettings
 from registrar_plugin.est_server.settings import ESTSettings
@@ -81,6 +85,17 @@ def open_registration_authorities(
         clerk=clerk,
     )
     return {authorities.kind: authorities}
+
+
+def open_password_clients(
+    settings: ESTSettings, accounts: AccountSource | None
+) -> Mapping[str, EnrolleeAuthority]:
+    """The authority for clients that say a password, by its kind; none without *accounts*."""
+    if accounts is None:
+        return {}
+    desk = PasswordDesk(accounts, clock=time.monotonic)
+    clients = PasswordClients(desk, DeviceNames(domains=settings.device_domains()))
+    return {clients.kind: clients}
 
 
 def _trusted(settings: ESTClientCASettings, own_keys: set[bytes]) -> TrustedCA:

@@ -192,6 +192,19 @@ class ESTSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _names_apart(self) -> ESTSettings:
+        domains = {
+            kind: {each.dns_name for each in self.profile if kind in each.enrollees} - {None}
+            for kind in (BRSKI, PASSWORD)
+        }
+        for shared in domains[BRSKI] & domains[PASSWORD]:
+            raise ValueError(
+                f"dns_name {shared!r} would be made of serial numbers and of user names alike: "
+                "clients of kind 'password' need another domain than devices"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _each_label_once(self) -> ESTSettings:
         for label, count in Counter(profile.label for profile in self.profile).items():
             if count > 1:

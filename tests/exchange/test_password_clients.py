@@ -25,6 +25,7 @@ from brski.est.requirements import P256, CSRRequirements
 from brski.pki.keys import certificate_der, spki_of
 from brski.pki.names import ldevid_subject
 from brski.registry import ID_CE_SUBJECT_ALT_NAME, ID_CMC_CHANGE_SUBJECT_NAME
+from registrar_plugin.accounts.account import Account
 from registrar_plugin.ca_backend.crl import Reason
 from registrar_plugin.ca_backend.port import Pending
 from registrar_plugin.enrollment.judge import judge_csr
@@ -187,6 +188,29 @@ async def test_the_profiles_name_is_made_of_the_accounts(tmp_path: Path) -> None
         assert names_in(issued) == ["gateway.clients.example.com", "gw.example.com"]
         with pytest.raises(CSRMismatch, match="no label"):
             await client.enroll(client.csr(common_name("gate.way")), basic("gate.way", "password"))
+
+
+@pytest.mark.requirement("ESTS-22")
+@pytest.mark.parametrize(
+    "named",
+    [
+        account(dns_names=("sn-1.devices.example.com",)),
+        account("SN-1.devices.example.com"),
+        account(subject_text="CN=sn-1.devices.example.com"),
+    ],
+    ids=str,
+)
+async def test_an_account_has_no_name_of_a_device(tmp_path: Path, named: Account) -> None:
+    """Though an operator wrote it: the domain is the devices', which prove whose number it is."""
+    accounts = written(tmp_path, named)
+    domains = frozenset(["devices.example.com"])
+    async with make_world(tmp_path, accounts=accounts, device_domains=domains) as world:
+        client = Client(world)
+        with pytest.raises(CSRMismatch, match="is a device's"):
+            await client.enroll(client.csr(named.subject), basic(named.name))
+    async with make_world(tmp_path, profile=NAMED, accounts=accounts) as world:
+        client = Client(world)
+        assert await client.enroll(client.csr(named.subject), basic(named.name))
 
 
 @pytest.mark.requirement("ESTS-6")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,7 @@ class Client:
         return ran.out.decode()
 
 
+MAIN = "from registrar_plugin.cli import main; raise SystemExit(main())"
 USER = ("-u", f"gateway:{SECRET}")
 
 
@@ -213,6 +215,38 @@ async def test_what_is_revoked_is_on_the_list(files: Files) -> None:
         ran = await files.run(*judge)
         assert ran.code != 0
         assert "certificate revoked" in ran.err
+        assert (await client.post("/simplereenroll", *client.credentials()))[0] == 403
+
+
+async def test_an_account_comes_changes_and_goes_while_the_registrar_runs(files: Files) -> None:
+    """By the program itself, at the cost that it gives each password; seen without a restart."""
+    script = (sys.executable, "-c", MAIN, "est-password")
+    there = ("--file", "accounts")
+
+    async def run(*said: str, password: str = "") -> None:
+        ran = await files.run(*script, *said, *there, stdin=f"{password}\n".encode())
+        assert ran.code == 0, ran.err
+        assert password == "" or password not in ran.out.decode() + ran.err
+
+    async with served(files) as site:
+        client = Client(site)
+        await client.request("/CN=pump")
+
+        async def comes_to(expected: int, password: str) -> None:
+            said = ("-u", f"pump:{password}")
+            async with asyncio.timeout(30):
+                while (await client.post("/simpleenroll", *said))[0] != expected:
+                    await asyncio.sleep(0.5)  # each wrong one counts
+
+        await comes_to(401, "the first one")
+        await run("set", "pump", password="the first one")
+        await comes_to(200, "the first one")
+        assert "subject=CN=pump\n" in await client.certificate()
+        await run("set", "pump", password="the second one")
+        await comes_to(200, "the second one")
+        await comes_to(401, "the first one")
+        await run("remove", "pump")
+        await comes_to(401, "the second one")
         assert (await client.post("/simplereenroll", *client.credentials()))[0] == 403
 
 

@@ -52,13 +52,14 @@ from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.ca_backend.port import CABackend, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.enrollment.client_names import DeviceNames
 from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_clients.passwords import PasswordClients
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
 from registrar_plugin.est_server.budget import ClientBudget
 from registrar_plugin.est_server.desks import ESTServer, make_desk
 from registrar_plugin.est_server.enrolling import Enrolling
-from registrar_plugin.est_server.password_clients import PasswordClients
 from registrar_plugin.est_server.renewing import Renewing
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.identity.policy import Manufacturer
@@ -455,6 +456,7 @@ async def make_world(
     labelled: Mapping[EnrollmentProfile, CABackend] = {},
     est_budget: ClientBudget | None = None,
     accounts: Path | None = None,
+    device_domains: frozenset[str] = frozenset(),
 ) -> AsyncIterator[World]:
     """Open everybody in *folder*; what a test wants otherwise has a name.
 
@@ -469,6 +471,7 @@ async def make_world(
         customers: whom the MASA knows by name.
         masa_audit: how freely the MASA gives out its log; masa_rates: how often one may ask.
         accounts: of EST clients that are no devices, which every profile admits then, too.
+        device_domains: where no DNS name of theirs may be.
         other_oem, other_records: likewise, of the other manufacturer.
         domain: the owner's issuing CA and the registrar; of an earlier run in the same folder.
     """
@@ -572,7 +575,8 @@ async def make_world(
     authorities: list[EnrolleeAuthority] = [pledges]
     if accounts is not None:
         book = AccountBook(accounts, clock=time.monotonic)
-        authorities.append(PasswordClients(PasswordDesk(book, clock=time.monotonic)))
+        names = DeviceNames(domains=device_domains)
+        authorities.append(PasswordClients(PasswordDesk(book, clock=time.monotonic), names))
     default_ca = ca or EmbeddedCA(owner.signer)
     desks = {
         each.label: make_desk(

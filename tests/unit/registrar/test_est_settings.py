@@ -299,3 +299,38 @@ def test_no_dns_name_is_made_of_a_client_with_a_colon() -> None:
     settings = {"profile": [refused_for | {"enrollees": ["certificate"]}]}
     with pytest.raises(SettingsError, match="no DNS name"):
         read_settings(settings | {"client_ca": [client_ca()]}, ESTSettings, source=HERE)
+
+
+DEVICES, CLIENTS = {"label": "a"}, {"label": "b", "enrollees": ["password"]}
+OURS, THEIRS = "{serial_number}.devices.example.com", "{serial_number}.clients.example.com"
+
+
+@pytest.mark.parametrize(
+    ("profiles", "good"),
+    [
+        ([DEVICES | {"dns_name": OURS}, CLIENTS | {"dns_name": THEIRS}], True),
+        ([DEVICES | {"dns_name": OURS}, CLIENTS], True),
+        ([DEVICES, CLIENTS], True),
+        ([DEVICES | {"dns_name": OURS}, CLIENTS | {"dns_name": OURS}], False),
+        ([{"enrollees": ["brski", "password"], "dns_name": OURS}], False),
+    ],
+)
+def test_accounts_are_named_in_another_domain_than_devices(
+    tmp_path: Path, profiles: list[dict[str, Any]], good: bool
+) -> None:
+    """Else a user name could be a serial number's DNS name."""
+    (tmp_path / "accounts").touch()
+    document = {"profile": profiles, "password_file": "accounts"}
+    if good:
+        read_settings(document, ESTSettings, source=tmp_path / "registrar.toml")
+        return
+    with pytest.raises(SettingsError, match="another domain than devices"):
+        read_settings(document, ESTSettings, source=tmp_path / "registrar.toml")
+
+
+def test_passwords_want_a_file(tmp_path: Path) -> None:
+    """That is there; without such clients none is needed."""
+    assert "set password_file" in refused(CLIENTS)
+    document = {"profile": [CLIENTS], "password_file": "accounts"}
+    with pytest.raises(SettingsError, match="accounts"):
+        read_settings(document, ESTSettings, source=tmp_path / "registrar.toml")

@@ -9,6 +9,7 @@ from brski.http_basic import BasicCredentials, is_basic, parse_basic
 from registrar_plugin.accounts.account import Account
 from registrar_plugin.accounts.desk import REALM, PasswordDesk
 from registrar_plugin.connection import PledgeConnection
+from registrar_plugin.enrollment.client_names import DeviceNames
 from registrar_plugin.enrollment.enrollee import Enrollee
 from registrar_plugin.identity.clients import PASSWORD, client_key
 from registrar_plugin.identity.model import DeviceKey
@@ -22,21 +23,23 @@ class PasswordClients:
     kind = PASSWORD
     realm: str | None = REALM
 
-    def __init__(self, desk: PasswordDesk) -> None:
+    def __init__(self, desk: PasswordDesk, devices: DeviceNames) -> None:
         self._desk = desk
+        self._devices = devices
 
     async def recognise(self, connection: PledgeConnection) -> Enrollee | None:
         """The client whose account and password the request names.
 
         Raises:
             PasswordNeeded: HTTP Basic that cannot be read, or a wrong name or password.
+            CSRMismatch: a name of the account is a device's.
             TooManyRequests, Unavailable, StateError: as
                 :meth:`~registrar_plugin.accounts.desk.PasswordDesk.check`.
         """
         if not any(map(is_basic, connection.authorization)):
             return None
         said = _said(connection.authorization)
-        return _enrollee(await self._desk.check(said, connection.address))
+        return self._enrollee(await self._desk.check(said, connection.address))
 
     async def check(self, enrollee: Enrollee, connection: PledgeConnection) -> None:
         """Nothing more: an account is the whole of such a client's admission."""
@@ -59,12 +62,22 @@ class PasswordClients:
 
         Raises:
             NotAuthenticated: there is none any more.
-            StateError: the file of accounts cannot be used.
+            CSRMismatch, StateError: as for :meth:`recognise`.
         """
         account = await self._desk.account(device.serial_number)
         if account is None:
             raise NotAuthenticated("the client's account was removed", section=_SECTION)
-        return _enrollee(account)
+        return self._enrollee(account)
+
+    def _enrollee(self, account: Account) -> Enrollee:
+        self._devices.check(account.subject, account.dns_names)
+        return Enrollee(
+            kind=PASSWORD,
+            device=client_key(PASSWORD, account.name),
+            subject=account.subject,
+            alternative_names=account.dns_names,
+            only_todays_names=True,
+        )
 
 
 def _said(authorization: tuple[str, ...]) -> BasicCredentials:
@@ -74,13 +87,3 @@ def _said(authorization: tuple[str, ...]) -> BasicCredentials:
         return parse_basic(authorization[0])
     except NotAuthenticated as err:
         raise PasswordNeeded(err.reason, realm=REALM, section=err.section) from err
-
-
-def _enrollee(account: Account) -> Enrollee:
-    return Enrollee(
-        kind=PASSWORD,
-        device=client_key(PASSWORD, account.name),
-        subject=account.subject,
-        alternative_names=account.dns_names,
-        only_todays_names=True,
-    )
