@@ -51,7 +51,6 @@ async def test_each_profile_has_the_ca_of_its_table(
     ("more", "said"),
     [
         ('[[est.profile]]\nenrollees = ["strangers"]', "'strangers'"),
-        ('[[est.profile]]\nenrollees = ["certificate"]', "'certificate'"),
         ('[[est.profile]]\nlabel = "x"\n[est.profile.ca]\nkind = "magic"', "'magic'"),
         ('[[est.profile]]\n[est.profile.ca]\nkind = "embedded"\nkey = "no.key"', "no.key"),
         ('[[est.profile]]\nextended_key_usages = ["serverAuth"]', "clientAuth"),
