@@ -185,7 +185,7 @@ def open_registrar(
     )
     admission = _admission(settings, journal, clerk)
     serialization = _cms(settings)
-    vouchers = _stored_vouchers(settings, signer, serialization, masa, journal, clerk)
+    vouchers = _stored_vouchers(settings, signer, serialization, masa, admission, journal, clerk)
     stack.push_async_callback(vouchers.renewer.close)
     flow = Registrar(
         identity=identity,
@@ -330,6 +330,7 @@ def _stored_vouchers(
     signer: Signer,
     serialization: VoucherSerialization,
     masa: MASALink,
+    admission: AdmissionDesk,
     journal: SQLiteJournal,
     clerk: Clerk,
 ) -> StoredVoucherRooms:
@@ -354,6 +355,7 @@ def _stored_vouchers(
                 before=timedelta(seconds=stored.renew_before_s), look_every_s=stored.look_every_s
             ),
             fetcher=fetcher,
+            admission=admission,
             vouchers=vouchers,
             journal=journal,
             clerk=clerk,

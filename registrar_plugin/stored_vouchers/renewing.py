@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from brski.errors import OnboardingError, Refused, WrongOrder
+from brski.errors import OnboardingError, PledgeNotExpected, Refused, WrongOrder
+from registrar_plugin.approval import AdmissionDesk
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.identity.announced import Announced
 from registrar_plugin.store.port import Journal
@@ -40,12 +41,14 @@ class VoucherRenewer:
         policy: RenewalPolicy,
         *,
         fetcher: VoucherFetcher,
+        admission: AdmissionDesk,
         vouchers: StoredVouchers,
         journal: Journal,
         clerk: Clerk,
     ) -> None:
         self._policy = policy
         self._fetcher = fetcher
+        self._admission = admission
         self._vouchers = vouchers
         self._journal = journal
         self._clerk = clerk
@@ -60,7 +63,7 @@ class VoucherRenewer:
             told: how each renewal ended.
         """
         for errand in await self._ending():
-            if not await self._is_due(errand):
+            if not await self._is_due(errand) or await self._is_denied(errand):
                 continue
             announced = Announced(
                 device=errand.device, manufacturer=errand.manufacturer, masa_url=errand.masa_url
@@ -94,6 +97,14 @@ class VoucherRenewer:
             return False
         latest = await self._vouchers.latest(errand.device)
         return latest is None or not latest.refused or now >= latest.at + _AFTER_REFUSAL
+
+    async def _is_denied(self, errand: Errand) -> bool:
+        """Whether its device gets nothing anyway; the MASA's log need not say otherwise."""
+        try:
+            await self._admission.check_not_denied(errand.device)
+        except PledgeNotExpected:
+            return True
+        return False
 
     def _due_at(self, errand: Errand, expires_on: datetime) -> datetime:
         return expires_on - min(self._policy.before, (expires_on - errand.at) / 2)

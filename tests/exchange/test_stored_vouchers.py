@@ -28,7 +28,9 @@ from device_client.pledge.states import Result
 from masa_stub.issue import IssuePolicy
 from registrar_plugin.registrar import VoucherAnswer
 from registrar_plugin.settings import StoredVoucherSettings
+from registrar_plugin.store.approvals import Decision
 from registrar_plugin.store.sqlite import SQLiteJournal
+from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
 from registrar_plugin.store.sqlite_vouchers import SQLiteStoredVouchers
 from registrar_plugin.store.vouchers import VoucherDrop
 from registrar_plugin.stored_vouchers.shelf import Use
@@ -429,3 +431,23 @@ async def test_a_dropped_voucher_is_not_renewed(tmp_path: Path) -> None:
         assert request_in(world.wire.sent[-1]).serial_number == "SN-2"
         assert await world.stored.current(device.key) is None
         assert await lines(world, EventKind.ALARM) == ()
+
+
+async def test_a_denied_devices_voucher_is_not_renewed(tmp_path: Path) -> None:
+    """It would be of no use here, and the MASA's log would tell of an owner who wants it; approved
+    again, it is renewed.
+    """
+    async with make_world(tmp_path, issue=LONG) as world:
+        device = await sold(world)
+        await world.fetch(device)
+        world.clock.forward(days=24)
+        for decision, asked in ((Decision.DENIED, 1), (Decision.APPROVED, 2)):
+            await SQLiteApprovals(world.journal.writer).decide(
+                device.key,
+                decision,
+                by="operator",
+                note="",
+                event=Event(at=world.clock(), kind=EventKind.APPROVAL, device=device.key),
+            )
+            await world.renewer.renew_due()
+            assert len(world.wire.sent) == asked

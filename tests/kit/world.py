@@ -547,7 +547,12 @@ async def make_world(
         clerk=clerk,
     )
     renewer = VoucherRenewer(
-        RenewalPolicy(), fetcher=fetcher, vouchers=stored, journal=journal, clerk=clerk
+        RenewalPolicy(),
+        fetcher=fetcher,
+        admission=desk,
+        vouchers=stored,
+        journal=journal,
+        clerk=clerk,
     )
     registrar = Registrar(
         identity=identity,
