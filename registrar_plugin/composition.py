@@ -42,6 +42,7 @@ from registrar_plugin.ca_backend.port import CABackend
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.est_clients.opening import (
+    list_checks,
     open_certificate_clients,
     open_password_clients,
     open_registration_authorities,
@@ -256,6 +257,7 @@ def open_registrar(
     crls = open_lists(settings, ca=ca, profile_cas=profile_cas, journal=journal, clerk=clerk)
     cas = {"ca": ca, **{f"ca {label or '(no label)'}": each for label, each in profile_cas.items()}}
     checks = _checks(settings, chain, sources, cas, est, masa, journal, crls, clock)
+    checks |= list_checks(authorities)
     if accounts is not None:
         checks["passwords"] = accounts.check
     readiness = Readiness(checks, clock=time.monotonic)

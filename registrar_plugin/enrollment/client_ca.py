@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -33,6 +33,7 @@ from brski.pki.revocation import check_not_listed, check_not_revoked
 from registrar_plugin.ca_backend.lint.certificate import check_subject
 from registrar_plugin.enrollment.client_names import DeviceNames, check_dns_names
 from registrar_plugin.enrollment.enrollee import Enrollee
+from registrar_plugin.enrollment.name_pattern import NamePattern
 from registrar_plugin.identity.clients import CERTIFICATE, client_key
 
 Path = tuple[x509.Certificate, ...]
@@ -41,6 +42,7 @@ _SECTION: Final = "RFC 7030 §3.3.2"
 _NAME_LIMIT: Final = 64
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]+\Z")
 _DIGEST_DIGITS: Final = 32
+_WARNED: Final = timedelta(days=1)  # ours: before a list of another CA ends
 _RETRY_AFTER_S: Final = 3600  # ours: a person has to bring a new list
 
 
@@ -54,6 +56,8 @@ class ClientCA:
     usages: tuple[str, ...] = ()  # dotted; each must be in the certificate's extendedKeyUsage
     admits_new: bool = True  # False: who has come before renews, and nobody comes anew
     denied: frozenset[str] = frozenset()  # clients that get nothing, by client_name
+    common_names: tuple[NamePattern, ...] = ()  # its clients are of these alone; none: of any
+    dns_names: tuple[NamePattern, ...] = ()  # likewise
 
 
 def find_path(ca: ClientCA, chain: Sequence[x509.Certificate], *, at: datetime) -> Path:
@@ -122,6 +126,33 @@ def check_revocation(
         raise NotAuthenticated(err.reason, section=_SECTION) from err
 
 
+def check_lists(lists: Sequence[x509.CertificateRevocationList], *, at: datetime) -> str | None:
+    """Raise if the last list of an issuer has ended; say which ends within a day.
+
+    Whether they are genuine shows where a client comes.
+
+    Raises:
+        Unavailable: an issuer's has, so that none of its clients gets in.
+
+    RFC 5280 §5.1.2.5.
+    """
+    ends: dict[x509.Name, datetime] = {}
+    for each in lists:
+        until = each.next_update_utc or datetime.min.replace(tzinfo=at.tzinfo)
+        ends[each.issuer] = max(until, ends.get(each.issuer, until))
+    for issuer, until in ends.items():
+        if until <= at:
+            raise Unavailable(
+                f"the revocation list of {issuer.rfc4514_string()} has ended at {until:%FT%TZ}",
+                retry_after_s=_RETRY_AFTER_S,
+                section="RFC 5280 §5.1.2.5",
+            )
+    soon = [issuer for issuer, until in ends.items() if until <= at + _WARNED]
+    if not soon:
+        return None
+    return f"the revocation list of {soon[0].rfc4514_string()} ends at {ends[soon[0]]:%FT%TZ}"
+
+
 def enrollee_of(ca: ClientCA, leaf: x509.Certificate, devices: DeviceNames) -> Enrollee:
     """What the holder of *leaf* is entitled to: its subject and DNS names, and nothing else.
 
@@ -132,13 +163,14 @@ def enrollee_of(ca: ClientCA, leaf: x509.Certificate, devices: DeviceNames) -> E
     Raises:
         NotAuthenticated: the owner has denied it.
         CSRMismatch: the subject is a device's, or one that no CA here issues; or a DNS name is a
-            device's, or no host's.
+            device's, or no host's; or one is out of the bounds of *ca*.
     """
     name, names = client_name(ca.name, leaf.subject), dns_names_of(leaf)
     if name in ca.denied:
         raise NotAuthenticated(f"the client {name} is denied", section=_SECTION)
     check_dns_names(names)
     devices.check(leaf.subject, names)
+    _check_bounds(ca, leaf.subject, names)
     try:
         check_subject(leaf.subject.public_bytes())
     except CertificateUnsound as err:
@@ -151,6 +183,23 @@ def enrollee_of(ca: ClientCA, leaf: x509.Certificate, devices: DeviceNames) -> E
         subject=leaf.subject,
         alternative_names=names,
         only_todays_names=True,
+    )
+
+
+def _check_bounds(ca: ClientCA, subject: x509.Name, dns_names: Sequence[str]) -> None:
+    if ca.common_names:
+        text = _only_common_name(subject)
+        if text is None or not any(pattern.matches(text) for pattern in ca.common_names):
+            raise _out_of_bounds(ca, f"the subject {subject.rfc4514_string()[:120]!r}")
+    for name in dns_names if ca.dns_names else ():
+        if not any(pattern.matches(name) for pattern in ca.dns_names):
+            raise _out_of_bounds(ca, f"the DNS name {name[:120]!a}")
+
+
+def _out_of_bounds(ca: ClientCA, what: str) -> CSRMismatch:
+    return CSRMismatch(
+        f"{what} is out of the bounds of what {ca.name!r} may vouch for",
+        section="RFC 7030 §4.2.1",
     )
 
 
@@ -183,11 +232,15 @@ def dns_names_of(leaf: x509.Certificate) -> tuple[str, ...]:
 
 
 def _plain_common_name(subject: x509.Name) -> str:
+    text = _only_common_name(subject)
+    return text if text is not None and _PLAIN.match(text) else ""
+
+
+def _only_common_name(subject: x509.Name) -> str | None:
     attributes = list(subject)
     if len(attributes) != 1 or attributes[0].oid != NameOID.COMMON_NAME:
-        return ""
-    text = str(attributes[0].value)
-    return text if _PLAIN.match(text) else ""
+        return None
+    return str(attributes[0].value)
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

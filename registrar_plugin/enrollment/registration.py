@@ -16,7 +16,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from brski.errors import CSRMismatch
+from brski.errors import CSRMismatch, NotAuthenticated
 from registrar_plugin.enrollment.client_names import DeviceNames
 from registrar_plugin.enrollment.enrollee import AskedBy, Enrollee
 from registrar_plugin.enrollment.name_pattern import NamePattern
@@ -39,6 +39,7 @@ class RegistrationAuthority:
     labels: frozenset[str]  # of the profiles under which it may ask; empty text: the default one
     common_names: tuple[NamePattern, ...]
     dns_names: tuple[NamePattern, ...] = ()
+    denied: frozenset[str] = frozenset()  # clients that get nothing more, as the journal calls them
     foreign_binding: bool = False  # requests may be bound to connections of its own clients
 
 
@@ -58,6 +59,7 @@ def client_of(
 
     Raises:
         CSRMismatch: a name that is not the RA's to ask for.
+        NotAuthenticated: the owner has denied the client.
     """
     names = _dns_names(alternative_name)
     _check_scope(ra, subject, names)
@@ -83,6 +85,7 @@ def check_granted(ra: RegistrationAuthority, device: DeviceKey, names: GrantedNa
 
     Raises:
         CSRMismatch: a name that is not the RA's to ask for, or not this client's.
+        NotAuthenticated: the owner has denied the client.
     """
     _check_scope(ra, names.subject, _dns_names(names.alternative_name))
     if device != client_key(RA, _client_name(ra, names.subject)):
@@ -102,11 +105,14 @@ def _check_scope(ra: RegistrationAuthority, subject: x509.Name, dns_names: Seque
     text = _common_name(subject)
     if text is None or not any(pattern.matches(text) for pattern in ra.common_names):
         raise _outside(ra, f"the subject {subject.rfc4514_string()[:120]!r}", ra.common_names)
-    if len(_client_name(ra, subject)) > NAME_LIMIT:
+    name = _client_name(ra, subject)
+    if name in ra.denied:
+        raise NotAuthenticated(f"the client {name} is denied", section=_SECTION)
+    if len(name) > NAME_LIMIT:
         raise CSRMismatch(f"the common name {text!r} is too long here", section=_SECTION)
-    for name in dns_names:
-        if not _is_host(name) or not any(pattern.matches(name) for pattern in ra.dns_names):
-            raise _outside(ra, f"the DNS name {name[:120]!r}", ra.dns_names)
+    for host in dns_names:
+        if not _is_host(host) or not any(pattern.matches(host) for pattern in ra.dns_names):
+            raise _outside(ra, f"the DNS name {host[:120]!r}", ra.dns_names)
 
 
 def _common_name(subject: x509.Name) -> str | None:

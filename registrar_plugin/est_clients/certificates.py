@@ -6,8 +6,9 @@ RFC 7030 §3.3.2: a manufacturer's, say, or one of the domain's CA of yesterday.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from cryptography import x509
@@ -19,6 +20,7 @@ from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.client_ca import (
     ClientCA,
     ca_of,
+    check_lists,
     check_revocation,
     enrollee_of,
     find_path,
@@ -90,6 +92,17 @@ class CertificateClients:
             journal=self._journal,
             clerk=self._clerk,
         )
+
+    def list_checks(self) -> dict[str, Callable[[], Awaitable[str | None]]]:
+        """One for each CA whose lists count: that they have not ended (docs/health.md)."""
+        return {
+            f"client CA {trusted.ca.name}": partial(self._check_lists, trusted.revoked)
+            for trusted in self._cas
+            if trusted.revoked is not None
+        }
+
+    async def _check_lists(self, revoked: ListSource) -> str | None:
+        return check_lists(await revoked.lists(), at=self._clerk.now())
 
     async def recognise(self, connection: PledgeConnection) -> Enrollee | None:
         """The client whose certificate leads to an anchor of one of the CAs.

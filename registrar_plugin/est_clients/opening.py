@@ -26,10 +26,18 @@ from registrar_plugin.est_clients.passwords import PasswordClients
 from registrar_plugin.est_clients.registration import RegistrationAuthorities
 from registrar_plugin.est_server.client_settings import ESTClientCASettings
 from registrar_plugin.est_server.settings import ESTSettings
+from registrar_plugin.health.readiness import Check
+from registrar_plugin.identity.clients import CERTIFICATE
 from registrar_plugin.store.client_certificates import ClientCertificates
 from registrar_plugin.store.port import Journal
 
 _WHERE: Final = "est.client_ca"
+
+
+def list_checks(authorities: Mapping[str, EnrolleeAuthority]) -> dict[str, Check]:
+    """For :class:`~registrar_plugin.health.readiness.Readiness`: one for each CA that has lists."""
+    clients = authorities.get(CERTIFICATE)
+    return clients.list_checks() if isinstance(clients, CertificateClients) else {}
 
 
 def open_certificate_clients(
@@ -76,6 +84,7 @@ def open_registration_authorities(
                 labels=frozenset(ra.labels),
                 common_names=tuple(map(parse_pattern, ra.common_names)),
                 dns_names=tuple(map(parse_pattern, ra.dns_names)),
+                denied=frozenset(ra.denied),
                 foreign_binding=ra.foreign_binding,
             )
             for ra in settings.ra
@@ -112,5 +121,7 @@ def _trusted(settings: ESTClientCASettings, own_keys: set[bytes]) -> TrustedCA:
         usages=settings.usages(),
         admits_new=settings.admit_new,
         denied=frozenset(settings.denied),
+        common_names=tuple(map(parse_pattern, settings.common_names)),
+        dns_names=tuple(map(parse_pattern, settings.dns_names)),
     )
     return TrustedCA(ca=ca, revoked=None if settings.crl is None else CRLFile(settings.crl))

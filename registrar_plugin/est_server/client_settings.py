@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations, product
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from brski.edge.settings import ExistingFile, Settings
 from brski.pki.names import SERIAL_NUMBER
@@ -49,6 +49,12 @@ def _ra_client(text: str) -> str:
     return text
 
 
+Pattern = Annotated[str, AfterValidator(_pattern)]
+"""See :mod:`registrar_plugin.enrollment.name_pattern`."""
+
+DNSPattern = Annotated[str, AfterValidator(_dns_pattern)]
+"""The same, of DNS names."""
+
 Labels = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
@@ -62,6 +68,13 @@ class ESTClientCASettings(Settings):
     extended_key_usages: tuple[Purpose, ...] = ()
     admit_new: bool = True
     denied: tuple[str, ...] = ()
+    common_names: tuple[Pattern, ...] = ()
+    dns_names: tuple[DNSPattern, ...] = ()
+
+    @model_validator(mode="after")
+    def _denied_are_its_own(self) -> ESTClientCASettings:
+        _check_own(self.name, self.denied)
+        return self
 
     def usages(self) -> tuple[str, ...]:
         """Dotted."""
@@ -74,11 +87,15 @@ class ESTRASettings(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,14}[a-z0-9])?$")]
     client: Annotated[str, AfterValidator(_ra_client)]
     labels: Labels  # of profiles; empty text: the one without label
-    common_names: Annotated[
-        tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(min_length=1)
-    ]
-    dns_names: tuple[Annotated[str, AfterValidator(_dns_pattern)], ...] = ()
+    common_names: Annotated[tuple[Pattern, ...], Field(min_length=1)]
+    dns_names: tuple[DNSPattern, ...] = ()
+    denied: tuple[str, ...] = ()
     foreign_binding: bool = False
+
+    @model_validator(mode="after")
+    def _denied_are_its_own(self) -> ESTRASettings:
+        _check_own(self.name, self.denied)
+        return self
 
     def client_key(self) -> DeviceKey:
         """What the journal keeps the RA's own certificates by."""
@@ -156,6 +173,14 @@ def _check_asked(
             raise ValueError(
                 f"profile {label or _NO_LABEL} admits clients of kind {kind!r}, and no {where} "
                 "has it among its labels"
+            )
+
+
+def _check_own(name: str, denied: Sequence[str]) -> None:
+    for client in denied:
+        if not client.startswith(f"{name}:"):
+            raise ValueError(
+                f"denied: {client!r} is no client of {name!r}: its begin with '{name}:'"
             )
 
 

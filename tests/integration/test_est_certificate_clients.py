@@ -17,6 +17,7 @@ from brski.errors import FileUnusable, SettingsError
 from brski.pki.names import ldevid_subject
 from brski.registry import ID_KP_SERVER_AUTH
 from registrar_plugin.composition import open_registrar
+from registrar_plugin.health.readiness import Finding
 from registrar_plugin.identity.clients import CERTIFICATE, client_key
 from registrar_plugin.settings import RegistrarSettings
 from registrar_plugin.store.sqlite import SQLiteJournal
@@ -33,6 +34,7 @@ from tests.kit.est_site import Files, lay_out
 
 PREVIOUS = pki.make_pki("Previous Owner")
 STRANGER = pki.make_pki("Stranger")
+OEM = pki.make_root("Example OEM")  # whose devices the registrar trusts
 DNS = "gw-7.east.example.com"
 PROFILES = """
 [[est.profile]]
@@ -65,7 +67,9 @@ anchors = "previous.pem"
 labels = ["gateways"]
 {keys}
 """
-    return lay_out(folder, more=PROFILES + table)
+    files = lay_out(folder, more=PROFILES + table)
+    write_anchors(folder, "oem.pem", OEM)
+    return files
 
 
 @asynccontextmanager
@@ -163,7 +167,6 @@ class Wrong:
 
 PAST = datetime.now(UTC) - timedelta(days=1)
 AHEAD = PAST + timedelta(days=300)
-OEM = pki.make_root("Example OEM")
 WRONG = {
     "another CA": Wrong(make_client(STRANGER), b"onboarding"),
     "another label's CA": Wrong(make_client(PREVIOUS), b"under this label", "/others"),
@@ -208,6 +211,26 @@ async def test_the_nearest_acceptance(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         request = await here.request("/CN=gw-7")
         issued(await here.post("/others/simpleenroll", request.body, client), request)
+
+
+async def test_a_manufacturers_root_counts_where_it_is_listed(tmp_path: Path) -> None:
+    """For that label, and nobody becomes a device by it: the subject is the IDevID's own."""
+    files = lay(tmp_path)
+    write_anchors(tmp_path, "previous.pem", OEM)
+    idevid = pki.make_idevid(OEM, "SN-1")
+    async with client_site(files) as here:
+        request = await here.request("/serialNumber=SN-1")
+        assert (await here.post("/others/simpleenroll", request.body, idevid)).status == 403
+        reply = await here.post("/gateways/simpleenroll", request.body, idevid)
+        ours = issued(reply, request)
+        assert ours.certificate.subject == idevid.certificate.subject
+        status = await here.site.post(
+            "/../brski/enrollstatus",
+            b'{"version": 1, "status": true}',
+            *("--path-as-is", *here.site.credentials([ours.certificate], ours.private_key)),
+            media_type="application/json",
+        )
+        assert status.status in {401, 403, 404}
 
 
 async def test_what_this_registrar_issued_is_renewed_and_is_no_credential(tmp_path: Path) -> None:
@@ -260,6 +283,32 @@ def replace(path: Path, octets: bytes) -> None:
     new = path.with_suffix(".new")
     new.write_bytes(octets)
     new.replace(path)
+
+
+async def test_a_list_that_has_ended_is_told_to_the_operator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At /readyz, under the CA's name; nobody but its clients is the worse for it."""
+    monkeypatch.setattr("registrar_plugin.health.readiness.KEPT_S", 0.0)
+    lists = tmp_path / "previous.crl"
+    lists.write_bytes(pki.make_crl(PREVIOUS))
+    settings = lay(tmp_path, 'crl = "previous.crl"').settings
+    opened = open_registrar(load_settings(settings, RegistrarSettings), source=settings)
+
+    async def found() -> Finding:
+        (one,) = [
+            finding
+            for finding in await opened.readiness.findings()
+            if finding.name == "client CA previous"
+        ]
+        return one
+
+    assert (await found()).is_ready
+    replace(lists, pki.make_crl(PREVIOUS, this_update=pki.BEFORE, next_update=pki.NOT_BEFORE))
+    assert "has ended" in (await found()).reason
+    lists.unlink()
+    assert (await found()).code == "file-unusable"
+    await opened.close()
 
 
 async def test_a_ca_that_admits_nobody_new_lets_its_clients_renew(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from registrar_plugin.identity.clients import RA, client_key
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.telemetry.events import Event, EventKind
 from tests.kit import pki
+from tests.kit.accounts import SECRET, account, written
 from tests.kit.est_clients import (
     ClientSite,
     Request,
@@ -310,6 +311,25 @@ async def test_no_two_clients_of_an_ra_share_a_key(tmp_path: Path) -> None:
             *("openssl", "req", "-new", "-key", "ra.key", "-subj", f"/CN={GATEWAY}")
         )
         assert (await here.post("/lab/simpleenroll", made.out, ra)).status == 400
+
+
+@pytest.mark.requirement("ESTS-21")
+async def test_an_ra_may_have_begun_with_a_password(tmp_path: Path) -> None:
+    """It shows its certificate from then on; the password alone asks for nobody."""
+    settings = SETTINGS.replace("certificate:previous:east-ra", "password:east-ra").replace(
+        'label = "ras"\nenrollees = ["certificate"]',
+        'label = "ras"\nenrollees = ["certificate", "password"]',
+    )
+    write_anchors(tmp_path, "previous.pem", PREVIOUS)
+    written(tmp_path, account("east-ra"))
+    files = lay_out(tmp_path, more=f'[est]\npassword_file = "accounts"\n{settings}')
+    said = ("--user", f"east-ra:{SECRET}")
+    async with client_site(files) as here:
+        own = await here.request("/CN=east-ra")
+        ra = issued(await here.post("/ras/simpleenroll", own.body, None, *said), own)
+        request = await here.request(f"/CN={GATEWAY}")
+        assert (await here.post("/lab/simpleenroll", request.body, None, *said)).status == 403
+        issued(await enroll(here, ra, request), request)
 
 
 @pytest.mark.requirement("ESTS-21")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from cryptography import x509
 from cryptography.x509.name import _ASN1Type
@@ -13,12 +16,14 @@ from brski.pki.names import SERIAL_NUMBER, ldevid_subject
 from registrar_plugin.enrollment.client_ca import (
     ClientCA,
     ca_of,
+    check_lists,
     check_revocation,
     client_name,
     enrollee_of,
     find_path,
 )
 from registrar_plugin.enrollment.client_names import DeviceNames
+from registrar_plugin.enrollment.name_pattern import parse_pattern
 from tests.kit import pki
 from tests.kit.est_clients import make_client, subject_of
 
@@ -115,6 +120,37 @@ def test_who_is_entitled_to_what() -> None:
         enrollee_of(CA, device.certificate, NO_DEVICES)
     numbered = make_client(ISSUING, subject=name((NameOID.SERIAL_NUMBER, "SN-1")))
     assert enrollee_of(CA, numbered.certificate, NO_DEVICES)  # a serial number alone is no LDevID
+
+
+def test_a_ca_vouches_within_its_bounds() -> None:
+    """Where it has some: for subjects of one common name, and DNS names, that fit."""
+    bounded = replace(
+        CA,
+        common_names=(parse_pattern("gw-*"),),
+        dns_names=(parse_pattern("*.example.com"),),
+    )
+    assert enrollee_of(bounded, CLIENT.certificate, NO_DEVICES)
+    for other in (
+        make_client(ISSUING, "printer-7", "gw-7.example.com"),
+        make_client(ISSUING, "gw-7", "gw-7.example.org"),
+        make_client(ISSUING, "gw-7", "gw-7.example.com", "*.example.com"),
+        make_client(ISSUING, subject=name((CN, "gw-7"), (O_, "x"))),
+    ):
+        with pytest.raises(CSRMismatch, match="bounds of what 'previous'"):
+            enrollee_of(bounded, other.certificate, NO_DEVICES)
+        assert enrollee_of(CA, other.certificate, NO_DEVICES)
+
+
+def test_a_list_that_has_ended_is_told() -> None:
+    """The last of each issuer counts; the day before there is a warning."""
+    older = pki.make_crl(ISSUING, this_update=pki.BEFORE, next_update=pki.NOT_BEFORE)
+    newer = pki.make_crl(ISSUING, next_update=pki.NOW + timedelta(days=3))
+    assert check_lists(lists(older, newer, pki.make_crl(ROOT)), at=pki.NOW) is None
+    said = check_lists(lists(newer), at=pki.NOW + timedelta(days=2, hours=1))
+    assert said is not None
+    assert "Previous CA ends" in said
+    with pytest.raises(Unavailable, match="Previous CA has ended"):
+        check_lists(lists(older, pki.make_crl(ROOT)), at=pki.NOW)
 
 
 def test_lists_of_the_leafs_issuer_must_be_there() -> None:

@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from brski.errors import CSRMismatch
+from brski.errors import CSRMismatch, NotAuthenticated
 from brski.pki.names import ldevid_subject
 from registrar_plugin.enrollment.client_names import DeviceNames
 from registrar_plugin.enrollment.name_pattern import parse_pattern
@@ -81,6 +81,17 @@ def test_a_name_out_of_bounds_is_refused(
         granted = GrantedNames(subject=subject, alternative_name=names)
         with pytest.raises(CSRMismatch):
             check_granted(ra, client_key(RA, "east:gw-7"), granted)
+
+
+def test_a_denied_client_gets_nothing_more() -> None:
+    """At the door, and right before the signature."""
+    ra, subject = replace(EAST, denied=frozenset({"east:gw-7"})), pki.common_name("gw-7")
+    with pytest.raises(NotAuthenticated, match="denied"):
+        client_of(ra, subject, None, SHOWN, DeviceNames())
+    granted = GrantedNames(subject=subject, alternative_name=None)
+    with pytest.raises(NotAuthenticated, match="denied"):
+        check_granted(ra, client_key(RA, "east:gw-7"), granted)
+    assert client_of(ra, pki.common_name("gw-8"), None, SHOWN, DeviceNames())
 
 
 def test_the_longest_name_is_taken() -> None:
