@@ -60,6 +60,18 @@ class Enrolling:
             return None
         return encode_csr_attributes(self._profile.requirements, self._profile.announcement)
 
+    async def check_no_stranger(self, connection: PledgeConnection) -> None:
+        """Raise unless the client shows a certificate, whatever that is worth, or says a password
+        that is good: before it is told what is not offered.
+
+        Raises:
+            NotAuthenticated: neither; it is in the journal already.
+        """
+        if connection.peer_chain:
+            return
+        async with self._clerk.refusals(EventKind.ENROLL, connection):
+            await recognised(self._authorities, connection)
+
     async def enroll(self, csr_der: bytes, connection: PledgeConnection) -> bytes | Pending:
         """Answer a certificate request of a client that the profile admits.
 

@@ -93,9 +93,10 @@ async def server_key_gen(request: web.Request) -> web.Response:
 @routes.post(FULL_CMC)
 @routes.post(_LABELLED + FULL_CMC)
 async def full_cmc(request: web.Request) -> web.Response:
-    """RFC 7030 §4.3: not offered; who shows no certificate is not even told that."""
-    _desk(request)
-    connection_of(request).leaf()
+    """RFC 7030 §4.3: not offered; who shows and says nothing is not even told that."""
+    connection = connection_of(request)
+    request.app[EST_SERVER].count(connection)
+    await _desk(request).enrolling.check_no_stranger(connection)
     raise NotOffered(
         "Full CMC is not offered; simpleenroll and simplereenroll are", section="RFC 7030 §4.3"
     )

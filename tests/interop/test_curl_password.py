@@ -164,6 +164,41 @@ async def test_curl_is_told_what_it_lacks(files: Files) -> None:
         assert (await client.post("/simpleenroll", *USER))[0] == 400
 
 
+async def test_full_cmc_is_refused_in_words(files: Files) -> None:
+    """501 to who is known, 401 to who may be, 403 where no password would do (RFC 7030 §4.3)."""
+    async with served(files) as site:
+        client = Client(site)
+        await client.request()
+        for path, said, status in (
+            ("/fullcmc", USER, 501),
+            ("/fullcmc", (), 401),
+            ("/fullcmc", ("-u", "gateway:wrong"), 401),
+            ("/devices/fullcmc", USER, 403),
+        ):
+            assert (await client.post(path, *said))[0] == status
+
+
+async def test_a_file_that_is_broken_is_told_to_the_operator(files: Files) -> None:
+    """503 to clients, and a check that fails; who shows a certificate needs no account."""
+    async with served(files) as site:
+        client = Client(site)
+        await client.request()
+        assert await failing(site) is False
+        (files.folder / "accounts").chmod(0o640)
+        async with asyncio.timeout(30):
+            while not await failing(site):
+                await asyncio.sleep(0.2)
+        status, head = await client.post("/simpleenroll", *USER)
+        assert status == 503
+        assert "retry-after" in head
+        assert (await client.post("/devices/simpleenroll"))[0] == 403
+
+
+async def failing(site: Site) -> bool:
+    found = {each.name: each for each in await site.opened.readiness.findings()}
+    return not found["passwords"].is_ready
+
+
 async def test_curl_answers_the_challenge_by_itself(files: Files) -> None:
     """--anyauth asks without, reads the 401, and says Basic over the same connection."""
     async with served(files) as site:
