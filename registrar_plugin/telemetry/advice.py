@@ -44,7 +44,8 @@ ADVICE: Final[dict[str, str]] = {
     "csr-mismatch": "the certificate request asks for another name, key or extension than the "
     "device is entitled to: see docs/est.md, and what csrattrs says",
     "not-authenticated": "no client certificate, or one of no onboarding that is known here: the "
-    "device has to begin with a voucher-request, over its IDevID",
+    "device has to begin with a voucher-request, over its IDevID. Of an EST client that is no "
+    "device the reason says what of its certificate does not count",
     "password-needed": "the client named no account, or its password is wrong: brski-registrar "
     "est-password list and set",
     "wrong-order": "a step came too early, or after the device had begun anew: let it start over",
