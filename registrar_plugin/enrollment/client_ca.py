@@ -12,24 +12,15 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from brski.errors import (
-    CertificateUnsound,
-    ChainInvalid,
-    CSRMismatch,
-    NotAuthenticated,
-    RevocationUnknown,
-    Unavailable,
-)
+from brski.errors import CertificateUnsound, ChainInvalid, CSRMismatch, NotAuthenticated
 from brski.pki.chain import TrustAnchors
 from brski.pki.extensions import has_extended_key_usage, may_be_a_client
-from brski.pki.revocation import check_not_listed, check_not_revoked
 from registrar_plugin.ca_backend.lint.certificate import check_subject
 from registrar_plugin.enrollment.client_names import DeviceNames, check_dns_names
 from registrar_plugin.enrollment.enrollee import Enrollee
@@ -42,8 +33,6 @@ _SECTION: Final = "RFC 7030 §3.3.2"
 _NAME_LIMIT: Final = 64
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]+\Z")
 _DIGEST_DIGITS: Final = 32
-_WARNED: Final = timedelta(days=1)  # ours: before a list of another CA ends
-_RETRY_AFTER_S: Final = 3600  # ours: a person has to bring a new list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,62 +84,6 @@ def names_anchor(ca: ClientCA, chain: Sequence[x509.Certificate]) -> bool:
     """Whether a certificate of *chain* says that an anchor of *ca* has issued it."""
     subjects = {anchor.subject for anchor in ca.anchors.anchors}
     return any(certificate.issuer in subjects for certificate in chain)
-
-
-def check_revocation(
-    path: Path, lists: Sequence[x509.CertificateRevocationList], *, at: datetime
-) -> None:
-    """Raise unless a current list of the leaf's issuer is there, and no list has any of *path*.
-
-    Args:
-        path: as :func:`find_path` returned it.
-        lists: those that the owner brought.
-        at: aware UTC.
-
-    Raises:
-        NotAuthenticated: revoked.
-        Unavailable: there is no list of the leaf's issuer that is current.
-
-    RFC 5280 §6.3.
-    """
-    try:
-        if len(path) > 1:
-            check_not_revoked(path[0], path[1], lists, at=at)
-        for certificate, issuer in pairwise(path[1:]):
-            check_not_listed(certificate, issuer, lists)
-    except RevocationUnknown as err:
-        raise Unavailable(
-            err.reason, retry_after_s=_RETRY_AFTER_S, section="RFC 5280 §6.3.3"
-        ) from err
-    except ChainInvalid as err:
-        raise NotAuthenticated(err.reason, section=_SECTION) from err
-
-
-def check_lists(lists: Sequence[x509.CertificateRevocationList], *, at: datetime) -> str | None:
-    """Raise if the last list of an issuer has ended; say which ends within a day.
-
-    Whether they are genuine shows where a client comes.
-
-    Raises:
-        Unavailable: an issuer's has, so that none of its clients gets in.
-
-    RFC 5280 §5.1.2.5.
-    """
-    ends: dict[x509.Name, datetime] = {}
-    for each in lists:
-        until = each.next_update_utc or datetime.min.replace(tzinfo=at.tzinfo)
-        ends[each.issuer] = max(until, ends.get(each.issuer, until))
-    for issuer, until in ends.items():
-        if until <= at:
-            raise Unavailable(
-                f"the revocation list of {issuer.rfc4514_string()} has ended at {until:%FT%TZ}",
-                retry_after_s=_RETRY_AFTER_S,
-                section="RFC 5280 §5.1.2.5",
-            )
-    soon = [issuer for issuer, until in ends.items() if until <= at + _WARNED]
-    if not soon:
-        return None
-    return f"the revocation list of {soon[0].rfc4514_string()} ends at {ends[soon[0]]:%FT%TZ}"
 
 
 def enrollee_of(ca: ClientCA, leaf: x509.Certificate, devices: DeviceNames) -> Enrollee:

@@ -101,6 +101,7 @@ class AsksForOthers(Protocol):
 
         Raises:
             CSRMismatch: a name that is not its to ask for.
+            NotAuthenticated: the client is denied.
 
         RFC 7030 §3.7.
         """
@@ -110,4 +111,5 @@ class AsksForOthers(Protocol):
 
         Raises:
             CSRMismatch: nobody who may ask today may ask for them.
+            NotAuthenticated: the client is denied.
         """

@@ -20,12 +20,11 @@ from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.client_ca import (
     ClientCA,
     ca_of,
-    check_lists,
-    check_revocation,
     enrollee_of,
     find_path,
     names_anchor,
 )
+from registrar_plugin.enrollment.client_lists import check_lists, check_revocation
 from registrar_plugin.enrollment.client_names import DeviceNames
 from registrar_plugin.enrollment.enrollee import Enrollee
 from registrar_plugin.identity.clients import CERTIFICATE

@@ -14,7 +14,8 @@ from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.enrollee import AsksForOthers, Enrollee, EnrolleeAuthority
 from registrar_plugin.enrollment.judge import judge_csr
 from registrar_plugin.enrollment.profile import EnrollmentProfile
-from registrar_plugin.est_server.issuing import Issuer, Order
+from registrar_plugin.est_server.issuing import Issuer
+from registrar_plugin.est_server.order import Order
 from registrar_plugin.identity.clients import BRSKI
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse
@@ -112,7 +113,6 @@ class Enrolling:
                     enrollee=enrollee.kind,
                     asked_by=enrollee.ra_certificate,
                 ),
-                asked_by=enrollee.asked_by,
             )
             key = hashlib.sha256(csr.spki).digest()
             alarms = await self._second_use.of_csr(enrollee.device, key, connection)

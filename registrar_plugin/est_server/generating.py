@@ -31,8 +31,9 @@ from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.enrollment.judge import judge_csr
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.enrolling import recognised
-from registrar_plugin.est_server.issuing import Issuer, Order
+from registrar_plugin.est_server.issuing import Issuer
 from registrar_plugin.est_server.key_making import MadeKey, draw, make_key
+from registrar_plugin.est_server.order import Order
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.issuances import Issuance

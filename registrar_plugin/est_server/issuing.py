@@ -9,40 +9,25 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cryptography import x509
 
 from brski.errors import WrongOrder
 from brski.est.certs_only import encode_certs_only
-from brski.est.csr import CSR
 from brski.pki.keys import certificate_der, spki_sha256
 from registrar_plugin.ca_backend.port import CABackend, LDevIDRequest, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
-from registrar_plugin.enrollment.client_names import check_no_device
-from registrar_plugin.enrollment.enrollee import AskedBy, AsksForOthers
-from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
+from registrar_plugin.enrollment.enrollee import AsksForOthers
+from registrar_plugin.enrollment.profile import EnrollmentProfile
+from registrar_plugin.est_server.order import Order, check_order
 from registrar_plugin.health.last_outcome import LastOutcome
-from registrar_plugin.identity.clients import RA, client_kind
-from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.store.issuances import Issuance, Issuances
 from registrar_plugin.store.port import Intent, IssuedCertificate, Journal
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A certificate that has been granted."""
-
-    device: DeviceKey
-    names: GrantedNames
-    csr: CSR
-    request_digest: bytes  # names the request: who asks with the same one again gets the same
-    issuance: Issuance
-    asked_by: AskedBy | None = None
 
 
 class Issuer:
@@ -97,7 +82,7 @@ class Issuer:
                 under another profile.
             Unavailable: the CA does not answer; the intent stays.
         """
-        self._check_names(order)
+        check_order(order, self._others)
         known = await self._journal.certificate_for_csr(order.device, order.request_digest)
         if known is not None:
             stands = await self._issuances.of_request(order.device, order.request_digest)
@@ -108,7 +93,9 @@ class Issuer:
             self._ca.prepare(self._request(order), now=self._clerk.now()),
             order.request_digest,
             order.issuance,
-            self._intent_line(order, connection),
+            self._clerk.event(
+                EventKind.LDEVID_INTENT, order.device, connection, details=order.details()
+            ),
             *alarms,
             spki=order.csr.spki,
         )
@@ -158,27 +145,6 @@ class Issuer:
             validity=self._profile.validity,
             extended_key_usages=self._profile.extended_key_usages,
         )
-
-    def _check_names(self, order: Order) -> None:
-        """The last look before the signature, whatever was judged before."""
-        kind = client_kind(order.device)
-        if kind is None:
-            return
-        check_no_device(order.names.subject)
-        if kind == RA:
-            if self._others is None or order.issuance.asked_by is None:
-                raise WrongOrder("nobody may ask for others here", section="RFC 7030 §3.7")
-            self._others.check_granted(order.device, order.names)
-
-    def _intent_line(self, order: Order, connection: PledgeConnection) -> Event:
-        asked_by = order.asked_by
-        details = {}
-        if asked_by is not None:
-            details = {
-                "ra": asked_by.name,
-                "ra_certificate_sha256": asked_by.certificate_sha256.hex(),
-            }
-        return self._clerk.event(EventKind.LDEVID_INTENT, order.device, connection, details=details)
 
     async def _state_of(self, certificate_sha256: bytes | None) -> str:
         """The journal's word on a certificate of ours; without one to ask for, all is well."""

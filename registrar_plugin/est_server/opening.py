@@ -19,7 +19,8 @@ from registrar_plugin.enrollment.enrollee import ByLabel, EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.budget import ClientBudget
 from registrar_plugin.est_server.desks import Desk, ESTServer, make_desk
-from registrar_plugin.est_server.settings import ESTProfileSettings, ESTSettings
+from registrar_plugin.est_server.profile_settings import ESTProfileSettings
+from registrar_plugin.est_server.settings import ESTSettings
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse
 from registrar_plugin.store.issuances import Issuances

@@ -22,7 +22,8 @@ from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.enrollment.renewal import check_current, judge_renewal
-from registrar_plugin.est_server.issuing import Issuer, Order, repeated
+from registrar_plugin.est_server.issuing import Issuer, repeated
+from registrar_plugin.est_server.order import Order
 from registrar_plugin.est_server.renewing_for_others import RenewingForOthers
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse

@@ -19,7 +19,8 @@ from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.enrollee import AsksForOthers, Enrollee
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.enrollment.renewal import check_current, judge_renewal
-from registrar_plugin.est_server.issuing import Issuer, Order, repeated
+from registrar_plugin.est_server.issuing import Issuer, repeated
+from registrar_plugin.est_server.order import Order
 from registrar_plugin.identity.model import DeviceKey
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.store.issuances import Issuance, Issuances
@@ -128,7 +129,6 @@ class RenewingForOthers:
                 renews=former,
                 asked_by=enrollee.ra_certificate,
             ),
-            asked_by=enrollee.asked_by,
         )
         return await self._issuer.issue(order, connection)
 

@@ -14,7 +14,7 @@ from brski.est.csr_attributes import Announcement, decode_csr_attributes
 from device_client.pledge.csr_contents import csr_contents
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.opening import profile_of
-from registrar_plugin.est_server.settings import ESTProfileSettings
+from registrar_plugin.est_server.profile_settings import ESTProfileSettings
 from tests.kit import pki
 from tests.kit.world import make_world
 

@@ -30,7 +30,7 @@ from registrar_plugin.enrollment.profile import EnrollmentProfile, GrantedNames
 from registrar_plugin.enrollment.registration import RegistrationAuthority
 from registrar_plugin.est_clients.registration import RegistrationAuthorities
 from registrar_plugin.est_server.desks import Desk, ESTServer, make_desk
-from registrar_plugin.est_server.issuing import Order
+from registrar_plugin.est_server.order import Order
 from registrar_plugin.identity.clients import CERTIFICATE, RA, client_key
 from registrar_plugin.known_devices import KnownDevices
 from registrar_plugin.second_use import SecondUse

@@ -17,7 +17,7 @@ from brski import registry
 from brski.est.transfer import encode_base64
 from registrar_plugin.ca_backend.embedded import EmbeddedCA
 from registrar_plugin.enrollment.profile import EnrollmentProfile
-from registrar_plugin.est_server.settings import OPERATIONS
+from registrar_plugin.est_server.profile_settings import OPERATIONS
 from registrar_plugin.pledge_facing import est
 from tests.kit import pki
 from tests.kit.accounts import written

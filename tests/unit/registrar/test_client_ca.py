@@ -16,12 +16,11 @@ from brski.pki.names import SERIAL_NUMBER, ldevid_subject
 from registrar_plugin.enrollment.client_ca import (
     ClientCA,
     ca_of,
-    check_lists,
-    check_revocation,
     client_name,
     enrollee_of,
     find_path,
 )
+from registrar_plugin.enrollment.client_lists import check_lists, check_revocation
 from registrar_plugin.enrollment.client_names import DeviceNames
 from registrar_plugin.enrollment.name_pattern import parse_pattern
 from tests.kit import pki

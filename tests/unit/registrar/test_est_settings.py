@@ -16,7 +16,8 @@ from brski.registry import ID_CE_SUBJECT_ALT_NAME, ID_KP_CLIENT_AUTH
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_server.client_settings import ESTClientCASettings, ESTRASettings
 from registrar_plugin.est_server.opening import profile_of
-from registrar_plugin.est_server.settings import OPERATIONS, ESTProfileSettings, ESTSettings
+from registrar_plugin.est_server.profile_settings import OPERATIONS, ESTProfileSettings
+from registrar_plugin.est_server.settings import ESTSettings
 from registrar_plugin.identity.clients import client_key
 
 HERE = Path("registrar.toml")
