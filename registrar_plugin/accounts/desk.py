@@ -24,7 +24,7 @@ from registrar_plugin.accounts.port import Accounts, AccountSource
 from registrar_plugin.accounts.scrypt import HASH_OCTETS, SALT_OCTETS, USUAL, PasswordHash
 
 REALM: Final = "EST"
-AT_ONCE: Final = 2  # ours: verifications, 64 MiB together
+AT_ONCE: Final = 2  # ours: verifications at the most, 64 MiB together
 WAITING: Final = 32  # ours: beyond it a client is told to come again
 KEEP_S: Final = 60.0  # ours: so long a good password is remembered, unless its account changes
 PER_ADDRESS: Final = Rate(per_s=1 / 10, burst=10)  # ours: wrong ones of one address
@@ -39,9 +39,12 @@ class PasswordDesk:
 
     Args:
         clock: monotonic seconds.
+        at_once: verifications, of which each keeps a processor busy.
     """
 
-    def __init__(self, book: AccountSource, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, book: AccountSource, *, clock: Callable[[], float], at_once: int = AT_ONCE
+    ) -> None:
         self._book = book
         self._clock = clock
         self._key = secrets.token_bytes(32)  # of this process
@@ -49,7 +52,7 @@ class PasswordDesk:
         self._good: OrderedDict[bytes, float] = OrderedDict()  # until when, by keyed digest
         self._by_address = TokenBuckets(PER_ADDRESS, remembered=_COUNTED)
         self._by_name = TokenBuckets(PER_ACCOUNT, remembered=_COUNTED)
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turn = asyncio.Semaphore(at_once)
         self._waiting = 0
 
     async def account(self, name: str) -> Account | None:

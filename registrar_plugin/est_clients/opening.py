@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -12,7 +13,7 @@ from brski.edge.signers.file import load_chain
 from brski.errors import SettingsError
 from brski.pki.chain import TrustAnchors
 from brski.pki.keys import spki_of
-from registrar_plugin.accounts.desk import PasswordDesk
+from registrar_plugin.accounts.desk import AT_ONCE, PasswordDesk
 from registrar_plugin.accounts.port import AccountSource
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.enrollment.client_ca import ClientCA
@@ -102,7 +103,8 @@ def open_password_clients(
     """The authority for clients that say a password, by its kind; none without *accounts*."""
     if accounts is None:
         return {}
-    desk = PasswordDesk(accounts, clock=time.monotonic)
+    spare = max(1, (os.cpu_count() or 1) // 2)  # strangers' guesses leave the rest to devices
+    desk = PasswordDesk(accounts, clock=time.monotonic, at_once=min(AT_ONCE, spare))
     clients = PasswordClients(desk, DeviceNames(domains=settings.device_domains()))
     return {clients.kind: clients}
 

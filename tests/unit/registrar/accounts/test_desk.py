@@ -166,21 +166,26 @@ async def until(condition: object) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_few_run_at_once_and_few_wait(desk: PasswordDesk, scrypt: Verifications) -> None:
+@pytest.mark.parametrize("at_once", [1, AT_ONCE])
+async def test_few_run_at_once_and_few_wait(
+    tmp_path: Path, clock: Seconds, scrypt: Verifications, at_once: int
+) -> None:
     """The rest is told to come again; the loop goes on meanwhile; who was counted out while
     waiting is not verified any more.
     """
+    book = AccountBook(written(tmp_path), clock=clock)
+    desk = PasswordDesk(book, clock=clock, at_once=at_once)
     scrypt.gate.clear()
     waiting = [
         asyncio.create_task(desk.check(said("wrong", f"name{n}"), HERE)) for n in range(WAITING)
     ]
-    await until(lambda: scrypt.running == AT_ONCE)
+    await until(lambda: scrypt.running == at_once)
     with pytest.raises(Unavailable):
         await desk.check(said(), THERE)
     scrypt.gate.set()
     ended = await asyncio.gather(*waiting, return_exceptions=True)
-    assert scrypt.most == AT_ONCE
+    assert scrypt.most == at_once
     refused = [type(error) for error in ended]
     assert set(refused) == {PasswordNeeded, TooManyRequests}
-    assert len(scrypt.done) <= 10 + AT_ONCE
+    assert len(scrypt.done) <= 10 + at_once
     await desk.check(said(), THERE)
