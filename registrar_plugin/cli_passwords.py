@@ -36,6 +36,12 @@ Name = Annotated[str, typer.Argument(help="The user name, 1 to 64 of A-Z a-z 0-9
 def set_password(
     name: Name,
     file: AccountFile,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='An EST label that it may use, / for the paths without; may be repeated; "" all.'
+        ),
+    ] = None,
     dns: Annotated[
         list[str] | None,
         typer.Option(help='A DNS name that its certificates have, too; may be repeated; "" none.'),
@@ -47,8 +53,8 @@ def set_password(
 ) -> None:
     """Make an account, or give it another password; asked for, or one line on standard input.
 
-    An account that is there keeps its names unless others are said. A registrar that runs sees the
-    change within a second or two.
+    An account that is there keeps its names and labels unless others are said. A registrar that
+    runs sees the change within a second or two.
     """
     password = _password()
     with _edited(file) as accounts:
@@ -57,6 +63,8 @@ def set_password(
         account = Account(name=name, password=hashed)
         if former is not None:
             account = replace(former, password=hashed)
+        if label is not None:
+            account = replace(account, labels=tuple(filter(None, label)))
         if dns is not None:
             account = replace(account, dns_names=tuple(filter(None, dns)))
         if subject is not None:
@@ -116,7 +124,8 @@ def _password() -> str:
 
 
 def _names(account: Account) -> list[str]:
-    return [account.subject.rfc4514_string(), *account.dns_names]
+    under = [f"[{' '.join(account.labels)}]"] if account.labels else []
+    return [account.subject.rfc4514_string(), *account.dns_names, *under]
 
 
 def _document(account: Account) -> dict[str, object]:
@@ -124,6 +133,7 @@ def _document(account: Account) -> dict[str, object]:
         "name": account.name,
         "subject": account.subject.rfc4514_string(),
         "dns_names": list(account.dns_names),
+        "labels": list(account.labels),
     }
 
 

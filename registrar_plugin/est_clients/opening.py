@@ -13,6 +13,7 @@ from brski.edge.signers.file import load_chain
 from brski.errors import SettingsError
 from brski.pki.chain import TrustAnchors
 from brski.pki.keys import spki_of
+from brski.registry import ID_KP_CMC_RA
 from registrar_plugin.accounts.desk import AT_ONCE, PasswordDesk
 from registrar_plugin.accounts.port import AccountSource
 from registrar_plugin.clerk import Clerk
@@ -105,7 +106,13 @@ def open_password_clients(
         return {}
     spare = max(1, (os.cpu_count() or 1) // 2)  # strangers' guesses leave the rest to devices
     desk = PasswordDesk(accounts, clock=time.monotonic, at_once=min(AT_ONCE, spare))
-    clients = PasswordClients(desk, DeviceNames(domains=settings.device_domains()))
+    clients = PasswordClients(
+        desk,
+        DeviceNames(domains=settings.device_domains()),
+        by_name=frozenset(
+            each.label or "" for each in settings.profile if ID_KP_CMC_RA in each.purposes()
+        ),
+    )
     return {clients.kind: clients}
 
 

@@ -18,20 +18,41 @@ _SECTION: Final = "RFC 7030 §3.2.3"
 
 
 class PasswordClients:
-    """An :class:`~registrar_plugin.enrollment.enrollee.EnrolleeAuthority`."""
+    """An :class:`~registrar_plugin.enrollment.enrollee.EnrolleeAuthority`, and
+    :class:`~registrar_plugin.enrollment.enrollee.ByLabel`.
+
+    Args:
+        devices: names that no account has.
+        label: of the profile; empty for the paths without.
+        by_name: labels that admit those accounts alone which name them.
+    """
 
     kind = PASSWORD
     realm: str | None = REALM
 
-    def __init__(self, desk: PasswordDesk, devices: DeviceNames) -> None:
+    def __init__(
+        self,
+        desk: PasswordDesk,
+        devices: DeviceNames,
+        *,
+        label: str = "",
+        by_name: frozenset[str] = frozenset(),
+    ) -> None:
         self._desk = desk
         self._devices = devices
+        self._label = label
+        self._by_name = by_name
+
+    def under(self, label: str) -> PasswordClients:
+        """See :class:`~registrar_plugin.enrollment.enrollee.ByLabel`."""
+        return PasswordClients(self._desk, self._devices, label=label, by_name=self._by_name)
 
     async def recognise(self, connection: PledgeConnection) -> Enrollee | None:
         """The client whose account and password the request names.
 
         Raises:
             PasswordNeeded: HTTP Basic that cannot be read, or a wrong name or password.
+            NotAuthenticated: the account is not for this label.
             CSRMismatch: a name of the account is a device's.
             TooManyRequests, Unavailable, StateError: as
                 :meth:`~registrar_plugin.accounts.desk.PasswordDesk.check`.
@@ -61,7 +82,7 @@ class PasswordClients:
         """What the account of that name entitles to now.
 
         Raises:
-            NotAuthenticated: there is none any more.
+            NotAuthenticated: there is none any more, or none for this label.
             CSRMismatch, StateError: as for :meth:`recognise`.
         """
         account = await self._desk.account(device.serial_number)
@@ -70,6 +91,9 @@ class PasswordClients:
         return self._enrollee(account)
 
     def _enrollee(self, account: Account) -> Enrollee:
+        unnamed = self._label not in self._by_name
+        if not account.may_ask_under(self._label, unnamed=unnamed):
+            raise NotAuthenticated("the account is for other labels", section="RFC 7030 §3.2.2")
         self._devices.check(account.subject, account.dns_names)
         return Enrollee(
             kind=PASSWORD,

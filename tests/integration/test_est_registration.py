@@ -321,7 +321,7 @@ async def test_an_ra_may_have_begun_with_a_password(tmp_path: Path) -> None:
         'label = "ras"\nenrollees = ["certificate", "password"]',
     )
     write_anchors(tmp_path, "previous.pem", PREVIOUS)
-    written(tmp_path, account("east-ra"))
+    written(tmp_path, account("east-ra", labels=("ras",)))
     files = lay_out(tmp_path, more=f'[est]\npassword_file = "accounts"\n{settings}')
     said = ("--user", f"east-ra:{SECRET}")
     async with client_site(files) as here:

@@ -164,6 +164,44 @@ async def test_curl_is_told_what_it_lacks(files: Files) -> None:
         assert (await client.post("/simpleenroll", *USER))[0] == 400
 
 
+RA = """
+[est]
+password_file = "accounts"
+[[est.profile]]
+enrollees = ["brski", "password"]
+[[est.profile]]
+label = "ra"
+enrollees = ["password"]
+extended_key_usages = ["clientAuth", "cmcRA"]
+"""
+
+
+@pytest.mark.requirement("ESTS-22")
+async def test_a_registrars_purpose_is_for_who_is_named_for_it(tmp_path: Path) -> None:
+    """id-kp-cmcRA makes a registrar of whoever has it: no account has it by the way. One that names
+    labels is for these alone, at its renewals, too.
+    """
+    written(tmp_path, account(), account("desk", labels=("ra",)))
+    desk = ("-u", f"desk:{SECRET}")
+    async with served(lay_out(tmp_path, more=RA)) as site:
+        client = Client(site)
+        await client.request()
+        status, head = await client.post("/ra/simpleenroll", *USER)
+        assert status == 403
+        assert "www-authenticate" not in head
+        assert (await client.post("/simpleenroll", *USER))[0] == 200
+        await client.request("/CN=desk")
+        assert (await client.post("/simpleenroll", *desk))[0] == 403
+        assert (await client.post("/ra/simpleenroll", *desk))[0] == 200
+        await client.certificate()
+        mutual = client.credentials()
+        assert (await client.post("/ra/simplereenroll", *mutual))[0] == 200
+        await client.certificate()
+        written(tmp_path, account("desk"))
+        mutual = client.credentials()
+        assert (await client.post("/ra/simplereenroll", *mutual))[0] == 403
+
+
 async def test_full_cmc_is_refused_in_words(files: Files) -> None:
     """501 to who is known, 401 to who may be, 403 where no password would do (RFC 7030 §4.3)."""
     async with served(files) as site:

@@ -53,7 +53,7 @@ from registrar_plugin.ca_backend.port import CABackend, Pending
 from registrar_plugin.clerk import Clerk
 from registrar_plugin.connection import PledgeConnection
 from registrar_plugin.enrollment.client_names import DeviceNames
-from registrar_plugin.enrollment.enrollee import EnrolleeAuthority
+from registrar_plugin.enrollment.enrollee import ByLabel, EnrolleeAuthority
 from registrar_plugin.enrollment.profile import EnrollmentProfile
 from registrar_plugin.est_clients.passwords import PasswordClients
 from registrar_plugin.est_server.brski_devices import BRSKIDevices
@@ -587,7 +587,10 @@ async def make_world(
         each.label: make_desk(
             each,
             ca=its_ca,
-            authorities=authorities,
+            authorities=[
+                authority.under(each.label) if isinstance(authority, ByLabel) else authority
+                for authority in authorities
+            ],
             devices=devices,
             second_use=second_use,
             journal=journal,

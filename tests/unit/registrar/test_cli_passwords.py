@@ -75,6 +75,22 @@ def test_an_account_keeps_its_names(
 
 
 @pytest.mark.usefixtures("typed")
+def test_an_account_is_for_labels(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many as are said."""
+    assert run("set", "gateway", "--label", "/", "--label", "ra", file=file) == 0
+    assert capsys.readouterr().out == "gateway: made (CN=gateway, [/ ra])\n"
+    assert read_accounts(file)["gateway"].labels == ("/", "ra")
+
+
+@pytest.mark.usefixtures("typed")
+def test_labels_are_taken_away(file: Path, tmp_path: Path) -> None:
+    """By an empty one: it is for all again."""
+    written(tmp_path, account(labels=("ra",)))
+    assert run("set", "gateway", "--label", "", file=file) == 0
+    assert read_accounts(file)["gateway"].labels == ()
+
+
+@pytest.mark.usefixtures("typed")
 def test_names_are_taken_away(file: Path, tmp_path: Path) -> None:
     """By an empty one."""
     written(tmp_path, account(dns_names=("gw.example.com",), subject_text="CN=Gateway 7"))

@@ -21,14 +21,18 @@ def account(**parts: object) -> Account:
     ("made", "line"),
     [
         (account(), f"gateway:{HASH}"),
+        (account(labels=("/", "ra")), f"gateway:{HASH}:/,ra"),
         (
             account(dns_names=("a.example.com", "b.example.com")),
-            f"gateway:{HASH}:a.example.com,b.example.com",
+            f"gateway:{HASH}::a.example.com,b.example.com",
         ),
-        (account(subject_text="CN=Gateway 7,O=Example"), f"gateway:{HASH}::CN=Gateway 7,O=Example"),
+        (
+            account(subject_text="CN=Gateway 7,O=Example"),
+            f"gateway:{HASH}:::CN=Gateway 7,O=Example",
+        ),
         (
             account(dns_names=("a.example.com",), subject_text="CN=a:b:"),
-            f"gateway:{HASH}:a.example.com:CN=a:b:",
+            f"gateway:{HASH}::a.example.com:CN=a:b:",
         ),
     ],
 )
@@ -62,6 +66,10 @@ def test_neither_the_hash_nor_anything_of_it_is_shown() -> None:
         {"name": "a" * 65},
         {"name": "ä"},
         {"name": "a\n"},
+        {"labels": ("",)},
+        {"labels": ("a/b",)},
+        {"labels": ("a", "a")},
+        {"labels": tuple(map(str, range(33)))},
         {"dns_names": ("localhost",)},
         {"dns_names": ("A.example.com",)},
         {"dns_names": ("*.example.com",)},
@@ -93,8 +101,9 @@ def test_what_cannot_be_is_refused(parts: dict[str, object]) -> None:
         "gateway",
         f"gateway:{HASH}:",
         f"gateway:{HASH}::",
-        f"gateway:{HASH}:a.example.com:",
-        f"gateway:{HASH}:a.example.com,",
+        f"gateway:{HASH}::a.example.com:",
+        f"gateway:{HASH}::a.example.com,",
+        f"gateway:{HASH}:a,",
         f" gateway:{HASH}",
         f"gateway:{HASH}\r",
         "# gateway",
@@ -105,3 +114,21 @@ def test_a_line_of_another_form_is_refused(line: str) -> None:
     """There is one way to write an account."""
     with pytest.raises(StateError):
         parse_account(line)
+
+
+@pytest.mark.parametrize(
+    ("labels", "label", "unnamed", "expected"),
+    [
+        ((), "", True, True),
+        ((), "ra", False, False),
+        (("ra",), "ra", False, True),
+        (("ra",), "", True, False),
+        (("/",), "", False, True),
+        (("/",), "ra", True, False),
+    ],
+)
+def test_an_account_is_for_the_labels_that_it_names(
+    labels: tuple[str, ...], label: str, unnamed: bool, expected: bool
+) -> None:
+    """One that names none is for those that do not want it to."""
+    assert account(labels=labels).may_ask_under(label, unnamed=unnamed) is expected
