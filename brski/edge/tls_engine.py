@@ -64,6 +64,7 @@ class VerifyLaterObject:
         "_chain",
         "_connection",
         "_context",
+        "_ended",
         "_incoming",
         "_leaf",
         "_outgoing",
@@ -84,6 +85,7 @@ class VerifyLaterObject:
         self._leaf: crypto.X509 | None = None
         self._chain: tuple[x509.Certificate, ...] | None = None
         self._records = _RecordCount()
+        self._ended = False  # the peer's close_notify has come
         self._begun = not context.server_side  # a server has nothing to do before the first octets
 
     # -- what the application asks
@@ -162,6 +164,8 @@ class VerifyLaterObject:
 
     def read(self, n: int = _RECORD, buf: bytearray | memoryview | None = None) -> bytes | int:
         """Read at most *n* octets of application data; empty, or 0, at the peer's close_notify."""
+        if self._ended:
+            return b"" if buf is None else 0
         self._feed()
         n = min(n, _RECORD)  # else a buffer of n octets were allocated for each record
         try:
@@ -171,6 +175,7 @@ class VerifyLaterObject:
                 n = min(n, len(buf))
                 data = self._connection.recv_into(buf, n)
         except SSL.ZeroReturnError:
+            self._ended = True
             self._drain()
             return b"" if buf is None else 0
         except SSL.Error as err:  # never in a variable: its traceback would keep the connection
