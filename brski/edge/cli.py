@@ -117,6 +117,8 @@ def _reader_left() -> int:
 
 def printable(text: str) -> str:
     """*text* with control characters shown as escapes, line feeds kept: safe for a terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
 
 
