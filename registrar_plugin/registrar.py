@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from brski.errors import (
     PeerError,
     Unavailable,
@@ -23,7 +21,7 @@ from brski.errors import (
     UnknownFormat,
     WrongOrder,
 )
-from brski.pki.keys import spki_of, spki_sha256
+from brski.pki.keys import certificate_der, spki_of, spki_sha256
 from brski.pki.signer import Signer
 from brski.telemetry.status import Status
 from brski.voucher.model import Voucher
@@ -348,7 +346,7 @@ def _new_onboarding(verified: VerifiedIDevID) -> Onboarding:
         manufacturer=verified.manufacturer,
         masa_url=verified.masa_url,
         presentation=verified.presentation.value,
-        idevid_chain=tuple(c.public_bytes(Encoding.DER) for c in verified.idevid_chain),
+        idevid_chain=tuple(map(certificate_der, verified.idevid_chain)),
         pledge_request=verified.request_octets,
         request_digest=hashlib.sha256(verified.request_octets).digest(),
     )
