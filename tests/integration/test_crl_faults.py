@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -20,36 +19,18 @@ from registrar_plugin.health import readiness
 from registrar_plugin.revocation import keeper
 from registrar_plugin.store.sqlite import SQLiteJournal
 from tests.kit.est_site import Files, lay_out
+from tests.kit.kill import Step, command, main_of
 from tests.kit.programs import require_program
 from tests.kit.wired import Wired, wired
 
-KILLING = """
-import asyncio, os, signal, sys
-from registrar_plugin.ca_backend.embedded import EmbeddedCA
-from registrar_plugin.revocation import file
-from registrar_plugin.store.sqlite_crls import SQLiteRevocationLists
-place, when = sys.argv[1], sys.argv[2]
-room, step = {
-    "intend": (SQLiteRevocationLists, "intend"),
-    "sign": (EmbeddedCA, "complete_crl"),
-    "complete": (SQLiteRevocationLists, "complete"),
-    "write": (file, "write_crl"),
-}[place]
-genuine = getattr(room, step)
-def end():
-    os.kill(os.getpid(), signal.SIGKILL)
-async def killing(*arguments):
-    if when == "after":
-        await genuine(*arguments)
-    end()
-def killing_at_once(*arguments):
-    if when == "after":
-        genuine(*arguments)
-    end()
-setattr(room, step, killing_at_once if place == "write" else killing)
-from registrar_plugin.cli import main
-sys.exit(main(sys.argv[3:]))
-"""
+PROGRAM = main_of("registrar_plugin.cli")
+LISTS = "registrar_plugin.store.sqlite_crls:SQLiteRevocationLists"
+STEPS = (
+    (LISTS, "intend"),
+    ("registrar_plugin.ca_backend.embedded:EmbeddedCA", "complete_crl"),
+    (LISTS, "complete"),
+    ("registrar_plugin.revocation.file", "write_crl"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -203,17 +184,10 @@ def lists(path: Path) -> dict[int, tuple[bytes, bytes | None]]:
     return {number: (octets, result) for number, octets, result in rows}
 
 
-def killed(files: Files, place: str, when: str) -> None:
-    """``brski-registrar ca crl``, killed at one step."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", KILLING, place, when),
-            *("ca", "crl", "--settings", str(files.settings)),
-        ],
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+def sign(files: Files, at: Step | None = None) -> int:
+    """``brski-registrar ca crl``, killed at a step or not; how it ended."""
+    said = command(PROGRAM, "ca", "crl", "--settings", files.settings, at=at)
+    return subprocess.run(said, capture_output=True, check=False).returncode
 
 
 @pytest.mark.slow
@@ -225,24 +199,15 @@ def test_killed_between_number_and_file(tmp_path: Path) -> None:
     journal, file = tmp_path / "registrar.db", tmp_path / "owner.crl"
     asyncio.run(SQLiteJournal(journal).close())
     published = 0
-    for place in ("intend", "sign", "complete", "write"):
+    for place, name in STEPS:
         for when in ("before", "after"):
-            killed(files, place, when)
+            assert sign(files, Step(place, name, when)) == -signal.SIGKILL
             left = lists(journal)
-            done = subprocess.run(
-                [
-                    *(sys.executable, "-c"),
-                    "import sys; from registrar_plugin.cli import main; sys.exit(main())",
-                    *("ca", "crl", "--settings", str(files.settings)),
-                ],
-                capture_output=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr.decode()
+            assert sign(files) == 0
             now = lists(journal)
             for number, (octets, result) in left.items():
                 signed = now[number][1]
-                assert signed is not None, (place, when)
+                assert signed is not None, (name, when)
                 if result is None:
                     assert x509.load_der_x509_crl(signed).tbs_certlist_bytes == octets
                 else:
