@@ -131,8 +131,7 @@ class Token:
             Unavailable: the token is gone.
         """
         with self._translated(f"key {label!r}"):
-            # all of them, since a search that is left half-way stays open on the token's session
-            return bool(list(self._session.get_objects({Attribute.LABEL: label})))
+            return bool(self._all_of({Attribute.LABEL: label}))
 
     def private_key(self, label: str) -> tuple[object, str]:
         """The one private key called *label*, as the token's handle, and its algorithm.
@@ -162,7 +161,17 @@ class Token:
 
     def _find(self, what: str, label: str) -> Any:
         with self._translated(f"{what} key {label!r}"):
-            return self._session.get_key(object_class=_OBJECT[what], label=label)
+            found = self._all_of({Attribute.CLASS: _OBJECT[what], Attribute.LABEL: label})
+            if not found:
+                raise said.NoSuchKey
+            if len(found) > 1:
+                raise said.MultipleObjectsReturned
+            return found[0]
+
+    def _all_of(self, attributes: dict[Attribute, Any]) -> list[Any]:
+        # To the end: a search that is left half-way, as get_key leaves one that finds several,
+        # stays open on the token's session until it is collected, be that after the session.
+        return list(self._session.get_objects(attributes))
 
     def _algorithm(self, key: Any, label: str) -> str:
         with self._translated(f"key {label!r}"):

@@ -260,8 +260,13 @@ def test_two_keys_with_one_label(softhsm: SoftHSM) -> None:
     token, signer = make_signer(address)
     token.close()
     add_key_pair(softhsm, "issuing")
-    with Token(address) as opened, pytest.raises(KeyUnusable, match="several such keys"):
-        TokenSigner(opened, "issuing", signer.chain)
+    with Token(address) as opened:
+        with pytest.raises(KeyUnusable, match="several such keys") as kept:
+            TokenSigner(opened, "issuing", signer.chain)
+        # the search has ended, whoever keeps the error and with it what was on the way
+        assert opened.has_key("issuing")
+        assert not opened.has_key("other")
+        assert kept.value.reason
 
 
 def test_no_key_of_this_label(softhsm: SoftHSM) -> None:
