@@ -17,8 +17,8 @@ from brski.edge.atomic_file import write_atomically
 from brski.edge.cli import (
     configure_logging,
     harden_process,
+    one_line,
     print_json,
-    printable,
     run,
 )
 from brski.edge.serve import run_loop
@@ -212,7 +212,7 @@ def show(
         print_json(document)
     else:
         for name, value in document.items():
-            typer.echo(f"{name:20} {value}")
+            typer.echo(f"{name:20} {one_line(str(value))}")
     return None
 
 
@@ -253,10 +253,10 @@ def _print_events(events: tuple[Event, ...]) -> None:
         )
         table.add_row(
             f"{event.at:%Y-%m-%d %H:%M:%S}",
-            printable(serial_number),
+            one_line(serial_number),
             event.kind.value,
             event.outcome.value,
-            printable(event.reason),
+            one_line(event.reason),
         )
     Console().print(table, markup=False)
 

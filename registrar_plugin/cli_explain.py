@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from brski.edge.cli import print_json, printable
+from brski.edge.cli import one_line, print_json, printable
 from brski.errors import DeviceUnknown
 from brski.pki.names import check_serial_number
 from registrar_plugin.cli_common import (
@@ -86,4 +86,4 @@ def _print_finding(title: str, finding: Finding) -> None:
         ("what to do", finding.advice),
     ):
         if value:
-            typer.echo(printable(f"  {name:10} {value}"))
+            typer.echo(f"  {name:10} {one_line(value)}")

@@ -122,6 +122,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
 
 
+def one_line(text: str) -> str:
+    """*text* as :func:`printable` has it, line feeds escaped, too: a stranger's within ours."""
+    return printable(text).replace("\n", "\\n")
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
@@ -174,13 +179,13 @@ class FactsFormatter(logging.Formatter):
             for key, value in vars(record).items()
             if key not in _STANDARD and not key.startswith("_")
         )
-        text = printable(record.message).replace("\n", "\\n")
+        text = one_line(record.message)
         return f"{record.asctime} {self._program}: {record.levelname.lower()}: {text}{facts}"
 
 
 def _fact(value: object) -> str:
     text = value.hex() if isinstance(value, bytes) else str(value)
-    text = printable(text).replace("\n", "\\n")
+    text = one_line(text)
     return json.dumps(text, ensure_ascii=False) if " " in text or not text else text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,6 +55,23 @@ def test_a_person_reads_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "brski-registrar approve" in said
     assert "192.0.2.7" in said
     assert "\x1b" not in said
+
+
+def test_a_device_writes_no_lines_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it gives for a reason is one line, whatever it has in it."""
+    forged = "no\n  what to do run this\r\n\u2028\x85  rule       none"
+    line = replace(REFUSED, kind=EventKind.VOUCHER_STATUS, reason=forged, code="voucher-rejected")
+    settings = written(tmp_path, line)
+    for command in (["explain", "SN-1"], ["journal"]):
+        assert main([*command, "-s", settings]) == 0
+        said = capsys.readouterr().out
+        assert "\\n" in said
+        assert not any(each.lstrip().startswith("what to do run") for each in said.splitlines())
+    assert main(["explain", "SN-1", "-s", settings]) == 0
+    lines = [each.split()[0] for each in capsys.readouterr().out.splitlines() if each.strip()]
+    assert lines.count("rule") == 1
 
 
 def test_a_program_reads_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
