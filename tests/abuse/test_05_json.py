@@ -92,13 +92,21 @@ async def test_bent_document_inside_of_a_registrars(desk: Desk, name: str) -> No
     assert refused.status == 403
 
 
+# of a length that telemetry may have
+FITTING = {
+    "depth": (_with_member(b'"a":' + b"[" * 4_000 + b"]" * 4_000), TooLarge),
+    "a long number": (_with_member(b'"a":' + b"9" * 8_000), TooLarge),
+}
+
+
 @pytest.mark.requirement("SEC-10", "TEL-1", "AUD-1")
 @pytest.mark.parametrize("name", ["depth", "a long number", "NaN", "lone surrogate"])
 def test_telemetry_and_audit_log(name: str) -> None:
     """A registrar's other readers of JSON are the same."""
-    bend, error = BENT[name]
+    bend, error = FITTING.get(name, BENT[name])
+    status = bend(b'{"version":1,"status":true,"reason-context":{"b":{}}}')
     with pytest.raises(error):
-        decode_status(bend(b'{"version":1,"status":true,"reason-context":{"b":{}}}')[:8192])
+        decode_status(status)
     with pytest.raises(error):
         decode_audit_log(bend(b'{"version":1,"events":[],"truncation":{"arbitrary":{}}}'))
 

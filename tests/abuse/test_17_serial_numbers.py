@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ async def test_a_certificate_with_such_a_name(desk: Desk, tmp_path: Path) -> Non
             await world.registrar.request_voucher(body, "application/voucher-cms+json", connection)
     events = await world.journal.events()
     assert len(events) == 3
-    with sqlite3.connect(world.folder / "registrar.db") as database:
+    with closing(sqlite3.connect(world.folder / "registrar.db")) as database:
         (tables,) = database.execute(
             "SELECT count(*) FROM sqlite_master WHERE name = 'events'"
         ).fetchone()
