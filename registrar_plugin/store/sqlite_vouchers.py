@@ -21,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -185,9 +186,16 @@ class SQLiteStoredVouchers:
         """See :meth:`~registrar_plugin.store.vouchers.StoredVouchers.all_current`."""
         return await self._list(_NEWEST_EACH.order_by(_v.serial_number, _v.id))
 
-    async def ending(self, before: datetime, *, most: int) -> tuple[Errand, ...]:
+    async def ending(
+        self, before: datetime, *, most: int, after: Errand | None = None
+    ) -> tuple[Errand, ...]:
         """See :meth:`~registrar_plugin.store.vouchers.StoredVouchers.ending`."""
         query = _NEWEST_EACH.where(_v.expires_on < microseconds(before))
+        if after is not None and after.expires_on is not None:
+            had = microseconds(after.expires_on)
+            query = query.where(
+                or_(_v.expires_on > had, and_(_v.expires_on == had, _v.id > after.id))
+            )
         return await self._list(query.order_by(_v.expires_on, _v.id).limit(most))
 
     async def devices(self, serial_number: str) -> tuple[DeviceKey, ...]:

@@ -81,8 +81,14 @@ class StoredVouchers(Protocol):
     async def all_current(self) -> tuple[Errand, ...]:
         """:meth:`current` of every device that has one."""
 
-    async def ending(self, before: datetime, *, most: int) -> tuple[Errand, ...]:
-        """Those of :meth:`all_current` that end before a moment, the first to end first."""
+    async def ending(
+        self, before: datetime, *, most: int, after: Errand | None = None
+    ) -> tuple[Errand, ...]:
+        """Those of :meth:`all_current` that end before a moment, the first to end first.
+
+        Args:
+            after: the last one of those that have been had already.
+        """
 
     async def devices(self, serial_number: str) -> tuple[DeviceKey, ...]:
         """Every device of this serial number that an errand was for, dropped or not."""

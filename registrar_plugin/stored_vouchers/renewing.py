@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _AFTER_REFUSAL: Final = timedelta(days=1)  # ours: before a renewal that was refused is tried again
 _LEAST_SLEEP_S: Final = 60.0
-_MOST_AT_ONCE: Final = 1000  # ours: the others a minute later
+_AT_ONCE: Final = 1000  # ours: read from the journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +62,11 @@ class VoucherRenewer:
         Args:
             told: how each renewal ended.
         """
-        for errand in await self._ending():
-            if not await self._is_due(errand) or await self._is_denied(errand):
+        began = self._clerk.now()
+        async for errand in self._ending():
+            if errand.at > began or not await self._is_due(errand):
+                continue  # not again what this look has brought, however short its life
+            if await self._is_denied(errand):
                 continue
             announced = Announced(
                 device=errand.device, manufacturer=errand.manufacturer, masa_url=errand.masa_url
@@ -84,19 +87,33 @@ class VoucherRenewer:
                     await self._journal.record(self._alarm(errand, fault))
                 told(errand, fault)
 
-    async def _ending(self) -> tuple[Errand, ...]:
-        return await self._vouchers.ending(
-            self._clerk.now() + self._policy.before, most=_MOST_AT_ONCE
-        )
+    async def _ending(self) -> AsyncIterator[Errand]:
+        """All of them, some at a time: whatever becomes of the first, the last have their turn."""
+        before = self._clerk.now() + self._policy.before
+        after: Errand | None = None
+        while True:
+            some = await self._vouchers.ending(before, most=_AT_ONCE, after=after)
+            for errand in some:
+                yield errand
+            if len(some) < _AT_ONCE:
+                return
+            after = some[-1]
+
+    async def _due(self, errand: Errand) -> datetime | None:
+        """When it is to be renewed; None: not any more."""
+        if errand.expires_on is None:
+            return None
+        if errand.last_renewal_date is not None and self._clerk.now() > errand.last_renewal_date:
+            return None
+        at = self._due_at(errand, errand.expires_on)
+        latest = await self._vouchers.latest(errand.device)
+        if latest is None or not latest.refused:
+            return at
+        return max(at, latest.at + _AFTER_REFUSAL)
 
     async def _is_due(self, errand: Errand) -> bool:
-        now = self._clerk.now()
-        if errand.expires_on is None or now < self._due_at(errand, errand.expires_on):
-            return False
-        if errand.last_renewal_date is not None and now > errand.last_renewal_date:
-            return False
-        latest = await self._vouchers.latest(errand.device)
-        return latest is None or not latest.refused or now >= latest.at + _AFTER_REFUSAL
+        at = await self._due(errand)
+        return at is not None and at <= self._clerk.now()
 
     async def _is_denied(self, errand: Errand) -> bool:
         """Whether its device gets nothing anyway; the MASA's log need not say otherwise."""
@@ -132,11 +149,8 @@ class VoucherRenewer:
 
     async def _until_next_s(self) -> float:
         now = self._clerk.now()
-        waits = [
-            (self._due_at(errand, errand.expires_on) - now).total_seconds()
-            for errand in await self._ending()
-            if errand.expires_on is not None
-        ]
+        due = [await self._due(errand) async for errand in self._ending()]
+        waits = [(at - now).total_seconds() for at in due if at is not None]
         soonest = min(waits, default=self._policy.look_every_s)
         return min(self._policy.look_every_s, max(_LEAST_SLEEP_S, soonest))
 

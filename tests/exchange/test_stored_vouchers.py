@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,13 +26,15 @@ from brski.voucher.yang_json import encode_voucher
 from device_client.pledge.policy import Policy
 from device_client.pledge.states import Result
 from masa_stub.issue import IssuePolicy
+from registrar_plugin.masa_link.port import MASAAnswer
 from registrar_plugin.registrar import VoucherAnswer
 from registrar_plugin.settings import StoredVoucherSettings
 from registrar_plugin.store.approvals import Decision
 from registrar_plugin.store.sqlite import SQLiteJournal
 from registrar_plugin.store.sqlite_approvals import SQLiteApprovals
 from registrar_plugin.store.sqlite_vouchers import SQLiteStoredVouchers
-from registrar_plugin.store.vouchers import VoucherDrop
+from registrar_plugin.store.vouchers import Errand, VoucherDrop
+from registrar_plugin.stored_vouchers import renewing
 from registrar_plugin.stored_vouchers.shelf import Use
 from registrar_plugin.telemetry.audit_verdict import AuditPolicy
 from registrar_plugin.telemetry.events import Event, EventKind, Outcome
@@ -359,6 +361,55 @@ async def test_a_voucher_past_its_last_renewal_date_is_let_go(tmp_path: Path) ->
         world.clock.forward(days=24)
         await world.renewer.renew_due()
         assert len(world.wire.sent) == 2
+
+
+@dataclass
+class RefusesAllBut:
+    """A MASA by whose books every other device was sold on."""
+
+    serial_number: str
+    world: World
+
+    async def request_voucher(
+        self, manufacturer: str, masa_url: str, body: bytes, media_type: str
+    ) -> MASAAnswer:
+        if request_in(body).serial_number != self.serial_number:
+            raise VoucherRefused("the MASA answered 403: sold")
+        answer = await self.world.wire.masa.request_voucher(body, media_type)
+        return MASAAnswer(body=answer.body, media_type=answer.media_type)
+
+    async def request_audit_log(
+        self, manufacturer: str, masa_url: str, body: bytes, media_type: str
+    ) -> MASAAnswer:
+        raise AWAY
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_those_that_are_refused_hold_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sold devices end first for ever; the one that ends after them is renewed all the same."""
+    monkeypatch.setattr(renewing, "_AT_ONCE", 2)
+    async with make_world(tmp_path, issue=LONG) as world:
+        gone = [await sold(world, f"SN-{number}") for number in range(5)]
+        for device in gone:
+            await world.fetch(device)
+        world.clock.forward(seconds=1)
+        kept = await sold(world, "SN-KEPT")
+        await world.fetch(kept)
+        world.clock.forward(days=24)
+        world.wire.link = RefusesAllBut("SN-KEPT", world)
+        codes = []
+
+        def note(errand: Errand, fault: OnboardingError | None) -> None:
+            codes.append((errand.device.serial_number, fault is None))
+
+        await world.renewer.renew_due(note)
+        assert sorted(codes) == [*((f"SN-{n}", False) for n in range(5)), ("SN-KEPT", True)]
+        await world.renewer.renew_due(note)
+        assert len(codes) == 6  # those that were refused rest
 
 
 async def test_a_running_registrar_renews_by_itself(tmp_path: Path) -> None:

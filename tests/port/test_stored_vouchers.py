@@ -116,6 +116,10 @@ async def test_only_the_newest_of_a_device_is_listed_and_ends(
     assert await vouchers.ending(NOW + timedelta(days=7), most=9) == (soon,)
     assert await vouchers.ending(NOW + timedelta(days=50), most=9) == (soon, renewed)
     assert await vouchers.ending(NOW + timedelta(days=50), most=1) == (soon,)
+    assert await vouchers.ending(NOW + timedelta(days=50), most=1, after=soon) == (renewed,)
+    assert await vouchers.ending(NOW + timedelta(days=50), most=1, after=renewed) == ()
+    beside = await brought(vouchers, DeviceKey(bytes(20), "SN-3"), days=5)  # at the same moment
+    assert await vouchers.ending(NOW + timedelta(days=7), most=9, after=soon) == (beside,)
 
 
 # -- dropped by a person
