@@ -30,7 +30,18 @@ class NamePattern:
         return name == self.head + between + self.tail and _WILD.match(between) is not None
 
     def may_meet(self, other: NamePattern) -> bool:
-        """Whether a name could be of both; may say so of two that just fail to meet."""
+        """Whether a name could be of both; may say so of two that just fail to meet.
+
+        Whatever the case: readers of names do not tell GW-1 from gw-1 (RFC 5280 §7.1).
+        """
+        return self._in_lower_case()._may_meet(other._in_lower_case())
+
+    def _in_lower_case(self) -> NamePattern:
+        return NamePattern(
+            head=self.head.lower(), tail=None if self.tail is None else self.tail.lower()
+        )
+
+    def _may_meet(self, other: NamePattern) -> bool:
         if self.tail is None:
             return other.matches(self.head)
         if other.tail is None:

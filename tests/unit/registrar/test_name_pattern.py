@@ -68,3 +68,12 @@ def test_two_that_share_a_name_are_seen_to(one: str, other: str, name: str) -> N
 def test_two_that_cannot_meet(one: str, other: str) -> None:
     """Different ends, or beginnings."""
     assert not parse_pattern(one).may_meet(parse_pattern(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("gw-*", "GW-*"), ("gw-1", "GW-*"), ("GW-1", "gw-1"), ("*.East", "a.*ast")]
+)
+def test_case_keeps_no_two_apart(one: str, other: str) -> None:
+    """One RA's GW-1 would be another's gw-1 to whoever compares names as RFC 5280 has it."""
+    assert parse_pattern(one).may_meet(parse_pattern(other))
+    assert not parse_pattern("gw-*").matches("GW-1")
